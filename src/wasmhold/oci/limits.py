@@ -1,0 +1,19 @@
+"""Every bound that the core keeps, each with its source."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+NAME: Final = 255  # characters; many clients cut off there (distribution-spec, "Pulling manifests")
+TAG: Final = 128  # characters (distribution-spec, "Pulling manifests")
+MANIFEST: Final = 4 * MIB  # bytes; the least that a registry should take (distribution-spec)
+JSON_DEPTH: Final = 32  # levels; no manifest of the field needs more than eight
+PATH: Final = 2048  # bytes of the request's path
+QUERY: Final = 8 * KIB  # bytes of the request's query
+TAGS_PER_PUSH: Final = 100  # tags of one PUT; the specification wants at least ten
+PAGE: Final = 10_000  # entries of one list; a shorter answer carries a Link
+REFERRERS_PAGE: Final = 4 * MIB  # bytes of one referrers answer: what clients take as a manifest
+WARNINGS: Final = 4096  # bytes of all warnings in one answer (distribution-spec, "Warnings")

@@ -1,0 +1,60 @@
+"""Bodies: bytes that stream.
+
+**A body has one owner: whoever receives it closes it**, with ``contextlib.aclosing``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """Bytes `start` to `stop` (one past the last) of the open file `descriptor`.
+
+    The descriptor belongs to the body: it is closed when the body is.
+    """
+
+    descriptor: int
+    start: int
+    stop: int
+
+
+class Body(Protocol):
+    """Bytes in chunks; each chunk is bytes-like and not empty.
+
+    `size` is the whole in bytes, None when it is not known before the end.  `file` is set when
+    the bytes are those of a file, so that a server may use the fastest way its host has.
+    Iterating raises BodyCut, BodyStalled or TooLarge when the peer breaks its side.
+    """
+
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def file(self) -> FileRange | None: ...
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def aclose(self) -> None: ...
+
+
+class BytesBody:
+    """A body that is in memory already."""
+
+    file = None
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.size: int | None = len(content)
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._content:
+            yield self._content
+
+    async def aclose(self) -> None:
+        return
+
+
+async def read_all(body: Body) -> bytes:
+    """All bytes of a body that is known to be small."""
+    return b"".join([bytes(chunk) async for chunk in body])

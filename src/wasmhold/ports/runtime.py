@@ -1,0 +1,72 @@
+"""What "at the same time", "later" and "by chance" mean; the core imports no event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Runtime(Protocol):
+    """How a host runs the core."""
+
+    async def map(
+        self, function: Callable[[T], Awaitable[R]], items: Sequence[T], limit: int
+    ) -> list[R]:
+        """`function` of each item, at most `limit` side by side; results in the order of items.
+
+        The first error stops what has not begun, waits for the rest, and is raised alone.
+        """
+        ...
+
+    async def offload(self, function: Callable[..., R], /, *arguments: object) -> R:
+        """Call what blocks or computes for long (hash, read, write) where it disturbs nobody."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def now(self) -> float:
+        """Seconds since 1970; for ages and log lines, never for safety."""
+        ...
+
+
+class Randomness(Protocol):
+    def token(self, size: int) -> bytes:
+        """`size` bytes that nobody can guess; 16 never come twice."""
+        ...
+
+
+class Inline:
+    """The runtime without a loop: one thing after the other, all of it here."""
+
+    def __init__(self, now: Callable[[], float], sleep: Callable[[float], None]) -> None:
+        self.now = now
+        self._sleep = sleep
+
+    async def map(
+        self, function: Callable[[T], Awaitable[R]], items: Sequence[T], limit: int
+    ) -> list[R]:
+        return [await function(item) for item in items]
+
+    async def offload(self, function: Callable[..., R], /, *arguments: object) -> R:
+        return function(*arguments)
+
+    async def sleep(self, seconds: float) -> None:
+        self._sleep(seconds)
+
+
+def run(operation: Coroutine[Any, Any, R]) -> R:
+    """Run an operation of the core to its end, with no event loop.
+
+    The core awaits only what its ports give it.  When the ports never suspend, one `send` is
+    enough; anything else is a fault of the core, and this finds it.
+    """
+    try:
+        operation.send(None)
+    except StopIteration as finished:
+        result: R = finished.value
+        return result
+    operation.close()
+    raise AssertionError("the core awaited something that no port gave it")
