@@ -94,6 +94,4 @@ def read_descriptor(value: object, path: str, faults: list[Fault]) -> Descriptor
     annotations = read_text_map(value.get("annotations"), f"{path}.annotations", faults)
     if len(faults) > before or digest is None:
         return None
-    return Descriptor(
-        media_type, digest, size, artifact_type, annotations, tuple(urls), platform
-    )
+    return Descriptor(media_type, digest, size, artifact_type, annotations, tuple(urls), platform)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import NoReturn, TypeAlias
+from typing import NoReturn
 
 from . import limits
 from .errors import Fault, ManifestInvalid
-
-# The values of a parsed document; `object` because JSON nests without end.
-Json: TypeAlias = "str | int | float | bool | None | list[object] | dict[str, object]"
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -32,9 +29,7 @@ def _depth(value: object) -> int:
     depth, level = 0, [value]
     while level := [v for v in level if isinstance(v, dict | list)]:
         depth += 1
-        level = [
-            child for v in level for child in (v.values() if isinstance(v, dict) else v)
-        ]
+        level = [child for v in level for child in (v.values() if isinstance(v, dict) else v)]
     return depth
 
 

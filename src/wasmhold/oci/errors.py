@@ -28,7 +28,7 @@
     ├── RangeInvalid                 BLOB_UPLOAD_INVALID    416  carries the offset that we hold
     ├── RangeNotSatisfiable          SIZE_INVALID           416  carries the size
     ├── TooManyRequests              TOOMANYREQUESTS        429  carries when to come again
-    ├── BodyCut                      SIZE_INVALID           400  the peer went away: nobody reads the answer
+    ├── BodyCut                      SIZE_INVALID           400  the peer went away
     ├── StoreUnavailable             UNAVAILABLE            503  try again
     ├── OutOfSpace                   OUT_OF_SPACE           507
     └── ContentDamaged               UNKNOWN                500  stored bytes are not what they were

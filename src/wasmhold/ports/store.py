@@ -77,9 +77,7 @@ class Uploads(Protocol):
         """Bytes that the session holds.  Raises UploadUnknown."""
         ...
 
-    async def upload_append(
-        self, name: str, session: str, offset: int | None, body: Body
-    ) -> int:
+    async def upload_append(self, name: str, session: str, offset: int | None, body: Body) -> int:
         """Add `body` at `offset` (None: where the session stands); the new offset.
 
         Of two writers at one offset one wins.  When the body breaks, the session is as before.

@@ -1,0 +1,88 @@
+"""Errors and their responses, in one place each way.  Source: distribution-spec, "Error Codes"."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from ..oci.errors import (
+    Entry,
+    RangeInvalid,
+    RangeNotSatisfiable,
+    StoreUnavailable,
+    TooLarge,
+    TooManyRequests,
+    Unauthorized,
+    Unsupported,
+    WasmholdError,
+)
+from ..ports.body import BytesBody
+from .messages import Response, field
+from .operations import AppendChunk, CommitUpload, Operation
+from .ranges import format_held
+
+JSON: Final = (b"content-type", b"application/json")
+API_VERSION: Final = (b"docker-distribution-api-version", b"registry/2.0")
+
+
+def error_body(entries: list[Entry]) -> bytes:
+    """``{"errors": [...]}`` as the specification has it."""
+    errors = []
+    for entry in entries:
+        members: dict[str, object] = {"code": entry.code, "message": entry.message}
+        if entry.detail is not None:
+            members["detail"] = entry.detail
+        errors.append(members)
+    return json.dumps({"errors": errors}, separators=(",", ":")).encode()
+
+
+def write_error(error: WasmholdError, operation: Operation | None = None) -> Response:
+    """The response to a request that failed; `operation` is None where none could be read."""
+    content = error_body(error.entries())
+    fields = [JSON, (b"content-length", b"%d" % len(content)), API_VERSION]
+    match error:
+        case RangeInvalid():
+            fields.append((b"range", format_held(error.expected).encode()))
+            if isinstance(operation, AppendChunk | CommitUpload):
+                fields.append((b"location", operation.at.target.encode()))
+        case RangeNotSatisfiable():
+            fields.append((b"content-range", b"bytes */%d" % error.size))
+        case Unsupported():
+            fields.append((b"allow", ", ".join(error.allow).encode()))
+        case Unauthorized():
+            fields.append((b"www-authenticate", error.challenge.encode("latin-1")))
+        case TooManyRequests() | StoreUnavailable():
+            fields.append((b"retry-after", b"%d" % error.retry_after_s))
+    if isinstance(error, TooLarge | Unauthorized):
+        # The body may be large and is not read: the connection cannot be used again.
+        fields.append((b"connection", b"close"))
+    return Response(error.status, fields, BytesBody(content))
+
+
+class RemoteError(WasmholdError):
+    """Another registry refused.  `answer_status` is its HTTP status, `answers` its entries."""
+
+    def __init__(self, answer_status: int, answers: list[Entry], retry_after_s: int | None) -> None:
+        said = "; ".join(f"{e.code}: {e.message}" if e.message else e.code for e in answers)
+        super().__init__(f"the registry answered {answer_status}: {said or 'no reason given'}")
+        self.answer_status, self.answers, self.retry_after_s = answer_status, answers, retry_after_s
+
+
+def read_error(response: Response, content: bytes) -> RemoteError:
+    """What another registry's refusal says; a body in any other form says nothing."""
+    entries = []
+    try:
+        document = json.loads(content)
+        for item in document["errors"]:
+            message = item.get("message")
+            entries.append(
+                Entry(
+                    str(item["code"]),
+                    message if isinstance(message, str) else "",
+                    item.get("detail"),
+                )
+            )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        entries = []
+    text = field(response.fields, b"retry-after") or ""
+    return RemoteError(response.status, entries, int(text) if text.isdecimal() else None)

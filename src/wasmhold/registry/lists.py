@@ -1,0 +1,70 @@
+"""Tags, referrers, repositories: lists in pages.  Source: distribution-spec, "Listing …"."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from ..oci import limits
+from ..oci.descriptor import Descriptor
+from ..oci.errors import NameUnknown
+from ..ports.store import Store
+from ..protocol.operations import ListReferrers, ListRepositories, ListTags
+from ..protocol.results import ReferrersPage, RepositoriesPage, TagsPage
+
+_REFERRERS_STEP = 100  # asked of the store at once: descriptors may be large
+
+
+def _page(limit: int | None) -> int:
+    return limits.PAGE if limit is None else min(limit, limits.PAGE)
+
+
+async def list_tags(store: Store, operation: ListTags) -> TagsPage:
+    """Tags in byte order, strictly behind `after`.  Raises NameUnknown."""
+    limit = _page(operation.limit)
+    # One more than asked for shows whether there are more.
+    found = await store.tags(operation.name, operation.after, limit + 1 if limit else 0)
+    if found is None:
+        raise NameUnknown(operation.name)
+    return TagsPage(operation.name, tuple(found[:limit]), more=len(found) > limit)
+
+
+async def list_repositories(store: Store, operation: ListRepositories) -> RepositoriesPage:
+    """Names in byte order, strictly behind `after`."""
+    limit = _page(operation.limit)
+    found = await store.repositories(operation.after, limit + 1 if limit else 0)
+    return RepositoriesPage(tuple(found[:limit]), more=len(found) > limit)
+
+
+async def list_referrers(store: Store, operation: ListReferrers) -> ReferrersPage:
+    """What has this subject, by digest; an unknown subject or repository has none.
+
+    A page ends before it has more bytes than clients take as a manifest; a descriptor that
+    alone has more is listed without its annotations.
+    """
+    wanted, limit = operation.artifact_type, _page(operation.limit)
+    page: list[Descriptor] = []
+    room, after, step = limits.REFERRERS_PAGE, operation.after, _REFERRERS_STEP
+    while len(page) < limit:
+        found = await store.referrers(operation.name, operation.digest, after, step)
+        for descriptor in found:
+            if wanted is not None and descriptor.artifact_type != wanted:
+                after = descriptor.digest
+                continue
+            size = _size(descriptor)
+            if size > limits.REFERRERS_PAGE // 2:
+                descriptor = replace(descriptor, annotations={})
+                size = _size(descriptor)
+            if size > room or len(page) == limit:
+                return ReferrersPage(tuple(page), wanted is not None, after)
+            page.append(descriptor)
+            room, after = room - size, descriptor.digest
+        if len(found) < step:
+            return ReferrersPage(tuple(page), wanted is not None)
+    more = bool(limit) and bool(await store.referrers(operation.name, operation.digest, after, 1))
+    return ReferrersPage(tuple(page), wanted is not None, after if more else None)
+
+
+def _size(descriptor: Descriptor) -> int:
+    """Bytes of the descriptor in an answer, with the comma behind it."""
+    return len(json.dumps(descriptor.to_json(), separators=(",", ":"))) + 1
