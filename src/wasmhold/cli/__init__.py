@@ -1,0 +1,20 @@
+"""The commands; the only place that reads the environment and wires parts together."""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+from .. import __version__
+
+_COMMANDS: Final = {"serve": "wasmhold.cli.commands.serve:serve"}
+
+
+def main() -> None:
+    """The program `wasmhold`."""
+    if sys.argv[1:] in (["--version"], ["version"]):
+        print(f"wasmhold {__version__}")
+        return
+    from .group import group
+
+    group(_COMMANDS)()

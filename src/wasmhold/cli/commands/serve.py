@@ -1,0 +1,201 @@
+"""``wasmhold serve``: run the registry."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+import tomllib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from ...faults import Faults
+from ...oci import limits
+from ...oci.errors import WasmholdError
+from ...registry import Registry, Settings
+from ...servers import granian
+from ...servers.access_log import FORMATS, AccessLog
+from ...servers.application import Application
+from ...servers.asgi import AsyncioRuntime, Edge
+from ...stores.memory import MemoryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that the serving process needs to know; it must survive the way into that process."""
+
+    settings: Settings
+    warnings: tuple[str, ...] = ()
+    faults: tuple[tuple[str, str], ...] = ()
+    log: str = "text"
+
+
+class SystemRandomness:
+    def token(self, size: int) -> bytes:
+        return os.urandom(size)
+
+
+def application(plan: Plan) -> Application:
+    """The registry of `plan`, without a socket.  Raises ValueError, RequestInvalid."""
+    faults = Faults() if plan.faults else None
+    for kind, error in plan.faults:
+        assert faults is not None
+        faults.simulate(kind, error)
+    store = MemoryStore(AsyncioRuntime(), SystemRandomness())
+    return Application(Registry(store, plan.settings), faults=faults, warnings=plan.warnings)
+
+
+def edge(plan: Plan) -> Edge:
+    """The ASGI application of `plan`; its access log goes to standard error."""
+    line = FORMATS.get(plan.log)
+    return Edge(
+        application(plan), log=None if line is None else AccessLog(sys.stderr.fileno(), line)
+    )
+
+
+def _address(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
+    host, colon, port = value.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+        raise click.BadParameter(f"{value!r} is not HOST:PORT, for example 127.0.0.1:5000")
+    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104: asked for; checked below
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read_faults(path: Path | None) -> tuple[tuple[str, str], ...]:
+    if path is None:
+        return ()
+    try:
+        rules = tomllib.loads(path.read_text())["fault"]
+        return tuple((rule["operation"], rule["error"]) for rule in rules)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise click.UsageError(
+            f"--faults {path}: want [[fault]] tables with operation and error ({error})"
+        ) from None
+
+
+def _when_ready(ready_file: Path | None, what: str, url: str) -> None:
+    print(f"wasmhold: serving {url} ({what})", file=sys.stderr, flush=True)
+    if ready_file is not None:
+        # Whoever waits for the file must never read half of it.
+        beside = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
+        beside.write_text(f"{url}\n")
+        beside.replace(ready_file)
+
+
+@click.command(short_help="run the registry")
+@click.option("--memory", is_flag=True, help="Keep all content in memory: gone when it stops.")
+@click.option(
+    "--listen",
+    metavar="HOST:PORT",
+    default="127.0.0.1:5000",
+    show_default=True,
+    callback=_address,
+    help="Where to accept connections; port 0 takes a free one.",
+)
+@click.option(
+    "--anonymous",
+    type=click.Choice(["pull", "push"]),
+    help="What anybody may do when HOST is not loopback.",
+)
+@click.option("--sparse", is_flag=True, help="Take manifests whose content is not here.")
+@click.option("--read-only", is_flag=True, help="Refuse every change with 403.")
+@click.option("--no-push", is_flag=True, help="Switch pushing off (405).")
+@click.option("--no-delete", is_flag=True, help="Switch deleting off (405).")
+@click.option(
+    "--immutable-tags",
+    metavar="GLOB",
+    multiple=True,
+    help="Tags that neither move nor go once they are set; may be given again.",
+)
+@click.option(
+    "--manifest-limit",
+    metavar="BYTES",
+    type=click.IntRange(min=1),
+    default=limits.MANIFEST,
+    show_default=True,
+    help="The largest manifest that is taken.",
+)
+@click.option("--warning", metavar="TEXT", multiple=True, help="Say this in every answer.")
+@click.option("--faults", metavar="FILE", type=click.Path(path_type=Path), help="For tests.")
+@click.option("--log", type=click.Choice([*FORMATS, "off"]), default="text", show_default=True)
+@click.option(
+    "--ready-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the URL here when connections are accepted.",
+)
+@click.option(
+    "--shutdown-timeout",
+    metavar="SECONDS",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    help="What running requests have when the server is told to stop.",
+)
+def serve(
+    memory: bool,
+    listen: tuple[str, int],
+    anonymous: str | None,
+    sparse: bool,
+    read_only: bool,
+    no_push: bool,
+    no_delete: bool,
+    immutable_tags: tuple[str, ...],
+    manifest_limit: int,
+    warning: tuple[str, ...],
+    faults: Path | None,
+    log: str,
+    ready_file: Path | None,
+    shutdown_timeout: int,
+) -> None:
+    """Run the registry.
+
+    It speaks the OCI Distribution API to any client, until SIGTERM or Ctrl-C.
+    """
+    if not memory:
+        raise click.UsageError("say --memory: this version keeps content in memory alone")
+    host, port = listen
+    if not _is_loopback(host) and anonymous is None:
+        raise click.UsageError(
+            f"{host} is not loopback and nobody has to log in: say --anonymous pull or "
+            "--anonymous push if that is meant"
+        )
+    plan = Plan(
+        Settings(
+            sparse=sparse,
+            read_only=read_only or anonymous == "pull",
+            push=not no_push,
+            delete=not no_delete,
+            immutable_tags=immutable_tags,
+            manifest_limit=manifest_limit,
+        ),
+        warning,
+        _read_faults(faults),
+        log,
+    )
+    try:
+        application(plan)  # what cannot be built is told here, not by a worker that dies
+    except (ValueError, WasmholdError) as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        address = granian.reserve(host, port)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; "
+            "stop what listens there, or choose another port with --listen"
+        ) from None
+    granian.serve(
+        partial(edge, plan),
+        address,
+        shutdown_timeout_s=shutdown_timeout,
+        when_ready=partial(_when_ready, ready_file, "memory, 1 worker"),
+    )

@@ -1,0 +1,1 @@
+"""What listens.  `application` needs no socket; the rest are edges around it."""

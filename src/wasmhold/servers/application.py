@@ -1,0 +1,130 @@
+"""Request in, response out: everything between a socket and the registry, without the socket."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from ..faults import Close, Faults, Status, Truncate, kind_of
+from ..oci import limits
+from ..oci.errors import WasmholdError
+from ..ports.body import Body, BytesBody
+from ..protocol import Request, Response, read, write, write_error
+from ..protocol.errors import API_VERSION, JSON, error_body
+from ..protocol.operations import Operation
+from ..registry import Registry
+
+_LOG = logging.getLogger("wasmhold")
+_SIMULATED: Final = (b"wasmhold-simulated", b"1")
+_ALWAYS_WITH: Final = {
+    401: (b"www-authenticate", b'Basic realm="wasmhold"'),
+    405: (b"allow", b""),
+    429: (b"retry-after", b"1"),
+    503: (b"retry-after", b"1"),
+}
+
+
+class Unexpected(WasmholdError):
+    """A fault of ours.  The client learns that it is one, and nothing of where."""
+
+    def __init__(self) -> None:
+        super().__init__("internal error; the server's log says more")
+
+
+class ConnectionCut(Exception):
+    """Answer nothing more and close the connection."""
+
+
+class _Half:
+    """The first half of a body, then a cut."""
+
+    file = None
+
+    def __init__(self, body: Body) -> None:
+        self.size = body.size
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        room = (self.size or 0) // 2
+        async for chunk in self._body:
+            yield chunk[:room]
+            room -= len(chunk)
+            if room <= 0:
+                break
+        raise ConnectionCut
+
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+def warning_field(text: str) -> tuple[bytes, bytes]:
+    """``Warning: 299 - "text"``.  Raises ValueError for what a header cannot hold.
+
+    Source: distribution-spec, "Warnings".
+    """
+    if not text.isprintable() or not text.isascii():
+        raise ValueError(f"a warning must be printable ASCII: {text!r}")
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return b"warning", f'299 - "{quoted}"'.encode()
+
+
+class Application:
+    """One registry, its simulated faults, and the warnings that every answer carries."""
+
+    def __init__(
+        self, registry: Registry, *, faults: Faults | None = None, warnings: Sequence[str] = ()
+    ) -> None:
+        """Raises ValueError when the warnings are more than an answer may carry."""
+        self.registry = registry
+        self.faults = faults
+        self._warnings = [warning_field(text) for text in warnings]
+        if sum(len(value) for _, value in self._warnings) > limits.WARNINGS:
+            raise ValueError(f"all warnings together have more than {limits.WARNINGS} bytes")
+
+    async def handle(self, request: Request, body: Body) -> tuple[Response, str]:
+        """The response, whose body the caller closes, and the operation's name for the log.
+
+        `body` is closed here.  Raises ConnectionCut where a fault wants it, and nothing else.
+        """
+        operation: Operation | None = None
+        try:
+            async with aclosing(body):
+                operation = read(request)
+                action = self.faults.meet(operation) if self.faults else None
+                if action is not None:
+                    response = await self._simulate(action, operation, body)
+                else:
+                    result = await self.registry.perform(operation, body)
+                    response = write(operation, result)
+        except WasmholdError as error:
+            response = write_error(error, operation)
+        except ConnectionCut:
+            raise
+        except Exception:
+            _LOG.exception("unexpected error in %s %s", request.method, request.path[:300])
+            response = write_error(Unexpected(), operation)
+        if self._warnings:
+            response = Response(response.status, [*response.fields, *self._warnings], response.body)
+        if request.method == "HEAD" and response.body is not None:
+            await response.body.aclose()
+            response = Response(response.status, response.fields)
+        return response, "-" if operation is None else kind_of(operation)
+
+    async def _simulate(
+        self, action: Status | Close | Truncate, operation: Operation, body: Body
+    ) -> Response:
+        match action:
+            case Close():
+                raise ConnectionCut
+            case Status():
+                content = error_body([action.entry])
+                fields = [JSON, (b"content-length", b"%d" % len(content)), API_VERSION, _SIMULATED]
+                if action.status in _ALWAYS_WITH:
+                    fields.append(_ALWAYS_WITH[action.status])
+                return Response(action.status, fields, BytesBody(content))
+            case Truncate():
+                response = write(operation, await self.registry.perform(operation, body))
+                half = None if response.body is None else _Half(response.body)
+                return Response(response.status, [*response.fields, _SIMULATED], half)

@@ -1,0 +1,241 @@
+"""The edge: what no server does for us.
+
+- a request's body: idle limit, and a cut body is an error, never a short success
+- a response's body: a slow reader is dropped, and the exact number of bytes is known
+- the head: what is ambiguous (no Host, two, two lengths) is refused
+- the access log, and the store's upkeep while the server lives
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Final, TypeAlias, TypeVar
+
+from ..oci.errors import BodyCut, BodyStalled, RequestInvalid
+from ..ports.runtime import Inline
+from ..protocol import Request, Response, write_error
+from ..protocol.messages import Fields
+from .access_log import AccessLog
+from .application import Application
+
+R = TypeVar("R")
+Scope: TypeAlias = dict[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+
+BODY_IDLE_S: Final = 30.0  # without a byte of the request's body
+SEND_IDLE_S: Final = 30.0  # in which a reader takes no chunk
+LOG_EVERY_S: Final = 0.2
+UPKEEP_RETRY_S: Final = 60.0
+
+_LOG = logging.getLogger("wasmhold")
+
+
+class AsyncioRuntime(Inline):
+    """The core under an event loop: what computes or blocks goes to a thread.
+
+    `map` stays one after the other: the stores so far never wait for a network, and tasks would
+    cost more than they bring.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(time.time, time.sleep)
+
+    async def offload(self, function: Callable[..., R], /, *arguments: object) -> R:
+        return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class RequestBody:
+    """The body of an ASGI request; `size` is its Content-Length, None when it has none.
+
+    `complete`: its last byte has come.
+    """
+
+    file = None
+
+    def __init__(self, receive: Receive, size: int | None, idle_s: float) -> None:
+        self.size = size
+        self.complete = size == 0
+        self._receive = receive
+        self._idle_s = idle_s
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        seen = 0
+        while not self.complete:
+            try:
+                async with asyncio.timeout(self._idle_s):
+                    message = await self._receive()
+            except TimeoutError:
+                raise BodyStalled(self._idle_s) from None
+            if message["type"] == "http.disconnect":
+                raise BodyCut
+            chunk = message.get("body", b"")
+            seen += len(chunk)
+            self.complete = not message.get("more_body")
+            if self.complete and self.size is not None and seen != self.size:
+                raise BodyCut
+            if chunk:
+                yield chunk
+
+    async def aclose(self) -> None:
+        return
+
+
+def _is_ambiguous(scope: Scope, fields: Fields) -> str | None:
+    """Why two servers could read two requests in this one; None when they cannot."""
+    hosts = lengths = 0
+    coded = False
+    for name, _ in fields:
+        if name == b"host":
+            hosts += 1
+        elif name == b"content-length":
+            lengths += 1
+        elif name == b"transfer-encoding":
+            coded = True
+    if scope["http_version"] == "1.1" and hosts != 1:
+        return "a request has exactly one Host"
+    if lengths > 1 or (lengths and coded):
+        return "a request has one length: Content-Length or Transfer-Encoding"
+    return None
+
+
+def _body_size(scope: Scope, fields: Fields) -> int | None:
+    """Bytes of the request's body; None: known at its end."""
+    for name, value in fields:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else None
+        if name == b"transfer-encoding":
+            return None
+    # HTTP/1 without either has no body; HTTP/2 frames it.
+    return 0 if scope["http_version"].startswith("1") else None
+
+
+class Edge:
+    """The ASGI application of one registry."""
+
+    def __init__(
+        self,
+        application: Application,
+        *,
+        log: AccessLog | None = None,
+        body_idle_s: float = BODY_IDLE_S,
+        send_idle_s: float = SEND_IDLE_S,
+    ) -> None:
+        self._application = application
+        self._log = log
+        self._body_idle_s, self._send_idle_s = body_idle_s, send_idle_s
+        self._flush_due = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = time.perf_counter()
+        fields: Fields = scope["headers"]
+        request = Request(
+            scope["method"],
+            scope["raw_path"].decode("latin-1"),
+            scope["query_string"].decode("latin-1"),
+            fields,
+        )
+        body = RequestBody(receive, _body_size(scope, fields), self._body_idle_s)
+        reason = _is_ambiguous(scope, fields)
+        if reason is None:
+            response, kind = await self._application.handle(request, body)
+        else:
+            response, kind = write_error(RequestInvalid(reason, request.path)), "-"
+        head = list(response.fields)
+        if reason is not None or not body.complete:
+            # What is left of the body is not read, so nothing can follow it on this connection.
+            head.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": response.status, "headers": head})
+        sent = 0
+        try:
+            sent = await self._send_body(response, send)
+        finally:
+            if self._log is not None:
+                took_ms = (time.perf_counter() - start) * 1000
+                client = (scope.get("client") or ("-",))[0]
+                self._log.add(
+                    client, request.method, request.target, kind, response.status, sent, took_ms
+                )
+                self._flush_later()
+
+    async def _send_body(self, response: Response, send: Send) -> int:
+        """Send the response's body; the bytes of it.  Raises ConnectionAbortedError.
+
+        An exception here makes the server cut the connection, so that a short body is never
+        taken for a whole one.
+        """
+        body, sent = response.body, 0
+        if body is None:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return 0
+        async with aclosing(body):
+            async for chunk in body:
+                sent += len(chunk)
+                last = sent == body.size
+                message = {"type": "http.response.body", "body": chunk, "more_body": not last}
+                if last and sent == len(chunk):
+                    # A body of one piece fits into the server's queue: it never waits.
+                    await send(message)
+                    return sent
+                try:
+                    async with asyncio.timeout(self._send_idle_s):
+                        await send(message)
+                except TimeoutError:
+                    raise ConnectionAbortedError(
+                        f"a reader took nothing for {self._send_idle_s:g} s"
+                    ) from None
+            if body.size is not None and sent != body.size:
+                raise ConnectionAbortedError(f"{sent} bytes of {body.size} were there to be sent")
+            if sent != body.size or not sent:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return sent
+
+    def _flush_later(self) -> None:
+        """One timer at a time: lines of a quiet server are not kept back for long."""
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_later(LOG_EVERY_S, self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._log is not None and self._log.waiting:
+            self._log.flush()
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        upkeep = None
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                upkeep = asyncio.create_task(self._maintain())
+            elif upkeep is not None:
+                upkeep.cancel()
+                await asyncio.gather(upkeep, return_exceptions=True)
+                self._flush()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+
+    async def _maintain(self) -> None:
+        """The store's work that time brings about, for as long as the server lives."""
+        store = self._application.registry.store
+        wait_s = 0.0
+        while True:
+            await asyncio.sleep(wait_s)
+            try:
+                wait_s = await store.maintain()
+            except Exception:
+                _LOG.exception("upkeep of the store failed; again in %g s", UPKEEP_RETRY_S)
+                wait_s = UPKEEP_RETRY_S

@@ -1,0 +1,107 @@
+"""Start Granian on an address that is ours alone, and know the port when 0 is asked.
+
+Granian binds with SO_REUSEPORT: a second server on the same port would silently share its
+connections.  So we bind first without that option, which fails when anybody listens, then switch
+it on and hold the socket, never listening on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces, Loops
+from granian.http import HTTP1Settings
+
+HEAD_TIMEOUT_MS: Final = 20_000  # for all lines of a request's head
+HEAD_SIZE: Final = 128 * 1024  # bytes of a request's head
+CONNECTIONS: Final = 2048  # open ones for each worker, idle ones too
+BACKLOG: Final = 1024
+
+_LOG = logging.getLogger("wasmhold")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IP address and a port; `reserved` holds it against other servers."""
+
+    host: str
+    port: int
+    reserved: socket.socket
+
+    @property
+    def url(self) -> str:
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
+
+
+def reserve(host: str, port: int) -> Address:
+    """Take an address for ourselves; port 0 takes a free one.
+
+    Raises OSError when the name is not known or somebody listens there.
+    """
+    family, _, _, _, where = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    held = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(where)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except OSError:
+        held.close()
+        raise
+    name = held.getsockname()
+    return Address(name[0], name[1], held)
+
+
+def serve(
+    load: Callable[[], Any],
+    address: Address,
+    *,
+    shutdown_timeout_s: int,
+    when_ready: Callable[[str], None],
+) -> None:
+    """Serve the ASGI application that `load` makes (in a process of its own), until a signal.
+
+    `when_ready` is called with the URL when connections are accepted.  On SIGTERM and SIGINT no
+    new connection is taken, and running requests have `shutdown_timeout_s` seconds.
+    """
+    server = Granian(
+        "wasmhold",
+        address=address.host,
+        port=address.port,
+        interface=Interfaces.ASGI,
+        workers=1,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEAD_TIMEOUT_MS, max_buffer_size=HEAD_SIZE
+        ),
+        loop=Loops.auto,
+        websockets=False,
+        backlog=BACKLOG,
+        backpressure=CONNECTIONS,
+        workers_kill_timeout=shutdown_timeout_s,
+        respawn_failed_workers=False,
+        log_access=False,
+        log_enabled=False,
+    )
+    threading.Thread(target=_watch, args=(address, when_ready), daemon=True).start()
+    server.serve(target_loader=load, wrap_loader=False)
+
+
+def _watch(address: Address, when_ready: Callable[[str], None]) -> None:
+    """Call `when_ready` once a connection is accepted: Granian itself does not tell."""
+    while True:
+        try:
+            socket.create_connection((address.host, address.port), 1).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            when_ready(address.url)
+            return
