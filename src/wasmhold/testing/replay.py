@@ -20,7 +20,8 @@ def main() -> int:
             print(f"skip {transcript.name}: needs {', '.join(transcript.settings)}")
             continue
         try:
-            replay(transcript, to_url(url), repo=f"replay/{secrets.token_hex(4)}")
+            with to_url(url) as send:
+                replay(transcript, send, repo=f"replay/{secrets.token_hex(4)}")
         except (Difference, OSError) as error:
             failed += 1
             print(f"FAIL {error}")

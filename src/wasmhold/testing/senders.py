@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,8 +111,9 @@ def to_asgi(application: AsgiApplication) -> Send:
     return send
 
 
-def to_url(url: str, *, timeout_s: float = 30) -> Send:
-    """Over a real connection, kept alive as long as the server likes."""
+@contextmanager
+def to_url(url: str, *, timeout_s: float = 30) -> Iterator[Send]:
+    """Over a real connection, kept alive as long as the server likes, and closed at the end."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
@@ -124,19 +126,16 @@ def to_url(url: str, *, timeout_s: float = 30) -> Send:
         body: object = None
         if exchange.chunks is not None:
             body = iter(exchange.chunks) if exchange.is_chunked else b"".join(exchange.chunks)
-        try:
-            connection.putrequest(exchange.method, target, skip_accept_encoding=True)
-            for key, value in _fields(exchange):
-                connection.putheader(key.decode(), value)
-            connection.endheaders(body, encode_chunked=exchange.is_chunked)  # type: ignore[arg-type]
-            response = connection.getresponse()
-            answered = response.read()
-        except BaseException:
-            connection.close()
-            raise
-        if response.will_close:
-            connection.close()
+        connection.putrequest(exchange.method, target, skip_accept_encoding=True)
+        for key, value in _fields(exchange):
+            connection.putheader(key.decode(), value)
+        connection.endheaders(body, encode_chunked=exchange.is_chunked)  # type: ignore[arg-type]
+        response = connection.getresponse()
+        answered = response.read()
         headers = [(key.lower(), value) for key, value in response.getheaders()]
         return Answer(response.status, headers, answered)
 
-    return send
+    try:
+        yield send
+    finally:
+        connection.close()

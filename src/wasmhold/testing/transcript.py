@@ -20,7 +20,7 @@
 ``{other}`` are repositories of this run alone.  A request has a line, header fields, and ``body:``
 or ``chunked: a | b`` (two pieces, no length).  An answer has a status (``200|404``), fields (a
 value, ``*`` for any, ``/regex/``, ``{name}`` to keep it for later; ``!Name`` must be absent), and
-``body:``, ``json:`` (members that must be there), or ``error: CODE`` (the specification's JSON).
+``body:``, ``no body``, ``json:`` (members that must be there), or ``error: CODE`` (the specification's JSON).
 """
 
 from __future__ import annotations
@@ -189,6 +189,8 @@ def _difference(expected: str, answer: Answer, values: _Values, method: str) -> 
     if not colon and key.startswith("!"):
         found = dict(answer.headers).get(key[1:].lower())
         return None if found is None else f"{key[1:]} must be absent, is {found!r}"
+    if expected == "no body":
+        return f"the body is {answer.body[:200]!r}" if answer.body else None
     if not colon:
         statuses = key.split("|")
         return None if str(answer.status) in statuses else f"want {key}, got {answer.status}"

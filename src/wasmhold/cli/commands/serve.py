@@ -57,10 +57,10 @@ def edge(plan: Plan) -> Edge:
 
 
 def _address(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
-    host, colon, port = value.rpartition(":")
-    if not colon or not port.isascii() or not port.isdecimal() or int(port) > 65535:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter(f"{value!r} is not HOST:PORT, for example 127.0.0.1:5000")
-    return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104: asked for; checked below
+    return host.strip("[]"), int(port)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,5 @@
+"""``python -m wasmhold``"""
+
+from .cli import main
+
+main()

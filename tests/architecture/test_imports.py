@@ -1,0 +1,125 @@
+"""Who may import whom.  This table is the architecture; change it on purpose, in its own commit."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from wasmhold.testing.covers import covers
+
+SOURCE = Path(__file__).parents[2] / "src" / "wasmhold"
+
+# fmt: off
+PURE = {"oci", "ports", "protocol", "registry", "faults"}
+# What also runs in a Wasm guest: no event loop, no thread, no import inside a function.
+GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "stores/", "servers/application.py")
+MAY_IMPORT: dict[str, set[str] | None] = {
+    "oci":      set(),
+    "ports":    {"oci"},
+    "protocol": {"oci", "ports"},
+    "registry": {"oci", "protocol", "ports"},
+    "faults":   {"oci", "protocol", "ports"},
+    "stores":   {"oci", "ports"},
+    "servers":  {"oci", "protocol", "ports", "registry", "faults"},
+    "testing":  {"oci", "protocol", "ports", "registry", "faults", "stores", "servers"},
+    "cli":      None,  # anything
+}
+# Each dependency has one door.
+DOORS = {
+    "granian": "servers/granian.py",
+    "click":   "cli/",
+}
+# What is pure knows no event loop, socket, clock, randomness, file or environment.
+NOT_IN_PURE = {
+    "asyncio", "ctypes", "datetime", "fcntl", "glob", "http", "io", "multiprocessing", "os",
+    "pathlib", "random", "secrets", "select", "shutil", "signal", "socket", "ssl", "subprocess",
+    "tempfile", "threading", "time", "uuid",
+}
+NOT_IN_A_GUEST = {
+    "asyncio", "concurrent", "ctypes", "fcntl", "multiprocessing", "mmap", "selectors", "signal",
+    "socket", "ssl", "subprocess", "threading",
+}
+# fmt: on
+
+
+def imports(path: Path, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of everything that `path` imports, relative names made absolute."""
+    package = ("wasmhold", *path.relative_to(SOURCE).parent.parts)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join((*base, *filter(None, [node.module])))
+            yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
+
+
+def inner_imports(tree: ast.AST) -> Iterator[int]:
+    """Lines of imports inside functions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Import | ast.ImportFrom):
+                    yield inner.lineno
+
+
+def faults(path: Path, source: bytes | None = None) -> Iterator[str]:
+    inside = path.relative_to(SOURCE)
+    here = inside.parts[0] if len(inside.parts) > 1 else "cli"
+    tree = ast.parse(path.read_bytes() if source is None else source)
+    is_guest_safe = inside.as_posix().startswith(GUEST_SAFE)
+    for line, name in imports(path, tree):
+        top, _, rest = name.partition(".")
+        there = rest.partition(".")[0]
+        where = f"{inside}:{line}"
+        if top == "wasmhold":
+            allowed = MAY_IMPORT[here]
+            if allowed is not None and there not in allowed | {here}:
+                yield f"{where}: {here} may not import {there}"
+        elif top in sys.stdlib_module_names:
+            if here in PURE and top in NOT_IN_PURE:
+                yield f"{where}: the core may not import {top}; ask for a port"
+            if is_guest_safe and top in NOT_IN_A_GUEST:
+                yield f"{where}: a guest has no {top}"
+        elif not inside.as_posix().startswith(DOORS.get(top, "no door")):
+            yield f"{where}: {top} has its door at {DOORS.get(top)}"
+    if here != "cli":
+        for line in inner_imports(tree):
+            yield f"{inside}:{line}: imports stand at the top"
+
+
+FILES = sorted(SOURCE.rglob("*.py"))
+
+
+@covers("BR-001", "BR-004", "BR-007", "BR-008", "BR-127")
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports(path):
+    assert list(faults(path)) == []
+
+
+def test_the_table_names_every_package():
+    packages = {p.parent.name for p in SOURCE.glob("*/__init__.py")}
+    assert packages == MAY_IMPORT.keys()
+
+
+# fmt: off
+WRONG = [
+    # file,                 line that is put into it,                   what is said
+    ("registry/uploads.py", b"import asyncio",                          "ask for a port"),
+    ("registry/uploads.py", b"import granian",                          "has its door at"),
+    ("registry/uploads.py", b"from ..stores.memory import MemoryStore", "may not import stores"),
+    ("oci/digest.py",       b"from ..protocol import read",             "may not import protocol"),
+    ("stores/memory.py",    b"import threading",                        "a guest has no threading"),
+    ("stores/memory.py",    b"def f():\n    import json",               "stand at the top"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("file", "line", "said"), WRONG)
+def test_what_is_wrong_is_found(file, line, said):
+    path = SOURCE / file
+    assert any(said in fault for fault in faults(path, path.read_bytes() + b"\n" + line + b"\n"))

@@ -1,0 +1,67 @@
+"""The OCI conformance suite against a real server; its program is looked for as `conformance`.
+
+What it says is counted from its report: its exit status is 0 where it has not run, and a skip
+does not show in its total.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.registries import serving
+from wasmhold.testing.covers import covers
+
+PROGRAM = shutil.which("conformance")
+
+# fmt: off
+RUNS = [
+    # OCI_VERSION, further settings,            passed
+    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032),
+    ("1.1",        {},                          860),
+]
+# fmt: on
+
+
+_COUNT = re.compile(r"^  (Disabled|Skip|Pass|FAIL|Error|Total)\.+: +([0-9]+)$", re.MULTILINE)
+
+
+def judge(text: str) -> dict[str, int]:
+    """How many checks ended how, from the report's own table.
+
+    junit.xml is no help there: it lists the leaves alone, and calls both skipped what the
+    registry lacks (Skip) and what the settings leave out (Disabled).
+    """
+    return {key: int(count) for key, count in _COUNT.findall(text)}
+
+
+@covers("BR-098", "BR-142", "OW-192", "DS-027")
+@pytest.mark.peer
+@pytest.mark.skipif(PROGRAM is None, reason="the program `conformance` is not on PATH")
+@pytest.mark.parametrize(("version", "settings", "passed"), RUNS)
+def test_conformance(version, settings, passed, tmp_path):
+    with serving("--sparse", "--log", "off") as server:
+        environment = {
+            "HOME": str(tmp_path),
+            "OCI_REGISTRY": server.host,
+            "OCI_TLS": "disabled",
+            "OCI_VERSION": version,
+            "OCI_RESULTS_DIR": str(tmp_path),
+            **settings,
+        }
+        ran = subprocess.run(
+            [PROGRAM], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=250
+        )
+    report = tmp_path / "junit.xml"
+    assert report.exists(), f"the suite wrote no report: {ran.stdout[-2000:]}{ran.stderr[-2000:]}"
+    found = judge(ran.stdout)
+    print(f"conformance {version}: {found}")
+    bad = [line for line in ran.stdout.splitlines() if line.endswith((": FAIL", ": Error"))]
+    assert not bad
+    assert found["FAIL"] == found["Error"] == found["Skip"] == 0
+    # A registry that takes anonymous mounts is asked four questions more than one that skips them.
+    assert found["Pass"] == passed
