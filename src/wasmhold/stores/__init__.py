@@ -1,0 +1,1 @@
+"""Where content is kept, and how what nobody refers to is removed."""
