@@ -43,6 +43,7 @@ from .manifests import REFERS, BucketManifests
 from .memo import Memo
 from .port import Entry
 from .referrers import BucketReferrers
+from .staging import next_or_none
 from .tags import BucketTags
 from .uploads import BucketUploads, Session
 
@@ -309,21 +310,21 @@ class _Round:
     async def _sessions(self) -> None:
         """Sessions beside what they have staged; both listings are in the order of sessions."""
         async with aclosing(self._staged()) as staged:
-            data = await anext(staged, None)
+            data = await next_or_none(staged)
             async for page in self._cells.pages(keys.UPLOADS):
                 for entry in page:
                     upload = keys.last(entry.key)
                     while data is not None and data[0] < upload:
                         await self._strays(*data)
-                        data = await anext(staged, None)
+                        data = await next_or_none(staged)
                     parts: list[Entry] = []
                     if data is not None and data[0] == upload:
                         parts = data[1]
-                        data = await anext(staged, None)
+                        data = await next_or_none(staged)
                     await self._session(entry, upload, parts)
             while data is not None:
                 await self._strays(*data)
-                data = await anext(staged, None)
+                data = await next_or_none(staged)
 
     async def _staged(self) -> AsyncGenerator[tuple[str, list[Entry]], None]:
         """What lies under ``data/``, session by session."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Final
+from typing import Final, TypeVar
 
 from ...oci.digest import Hasher
 from ...oci.errors import StoreUnavailable
@@ -20,6 +20,19 @@ PIECE: Final = 1 * MIB  # bytes that are hashed and written at once
 SMALL_PIECE: Final = 128 * KIB  # the same, when the buffers are spent
 BUFFERS: Final = 32 * MIB  # bytes of all pieces of this store that are in memory at once
 _OFFLOAD: Final = 64 * KIB  # hashing less takes less time than handing it to somebody else
+
+T = TypeVar("T")
+
+
+async def next_or_none(iterator: AsyncIterator[T]) -> T | None:
+    """The next item, or None at the end.
+
+    Not ``anext(iterator, None)``: in Python 3.11 that breaks when the driver of a coroutine sends
+    a tuple into it.
+    """
+    async for item in iterator:
+        return item
+    return None
 
 
 class Staging:
@@ -37,13 +50,13 @@ class Staging:
         parts: list[Part] = []
         try:
             async with aclosing(self._pieces(body)) as pieces:
-                piece = await anext(pieces, None)
+                piece = await next_or_none(pieces)
                 while piece is not None:
                     chunks = _PartChunks(self, piece, pieces, hasher)
                     parts.append(Part(self._cells.nonce(), 0))  # named first: it may break off
                     await self._put(keys.data(upload, parts[-1].name), chunks)
                     parts[-1] = parts[-1]._replace(size=chunks.size)
-                    piece = await anext(pieces, None)
+                    piece = await next_or_none(pieces)
         except Exception:
             await self.unstage(upload, parts)
             raise
@@ -134,7 +147,7 @@ class _PartChunks:
     async def __anext__(self) -> bytes:
         piece, self._first = self._first, None
         if piece is None and self.size < PART:
-            piece = await anext(self._pieces, None)
+            piece = await next_or_none(self._pieces)
         if piece is None:
             raise StopAsyncIteration
         if self._hasher is not None:

@@ -1,0 +1,1 @@
+"""The bucket's protocol in every order of its requests, with faults and crashes; see README.md."""
