@@ -119,7 +119,6 @@ class Server:
 def serving(*flags: str, faults: Sequence[str] = ()) -> Iterator[Server]:
     """``wasmhold serve --memory`` on a free port, with these further flags."""
     with tempfile.TemporaryDirectory() as folder:
-        ready, log = Path(folder, "ready"), Path(folder, "log")
         if faults:
             rules = Path(folder, "faults.toml")
             rules.write_text(
@@ -129,22 +128,39 @@ def serving(*flags: str, faults: Sequence[str] = ()) -> Iterator[Server]:
                 )
             )
             flags = (*flags, "--faults", str(rules))
-        command = [sys.executable, "-m", "wasmhold", "serve", "--memory"]
-        command += ["--listen", "127.0.0.1:0", "--ready-file", str(ready), *flags]
-        with log.open("wb") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out)
-        server = Server(process, "", log)
-        try:
-            deadline = time.monotonic() + 30
-            while not ready.exists():
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise AssertionError(f"the server did not start: {log.read_text()}")
-                time.sleep(0.01)
-            server.url = ready.read_text().strip()
+        command = ["wasmhold", "serve", "--memory", "--listen", "127.0.0.1:0", *flags]
+        with _running(*command, "--ready-file", folder=Path(folder)) as server:
             yield server
-        finally:
-            if process.poll() is None:
-                server.kill()
+
+
+@contextmanager
+def impatient(*arguments: str) -> Iterator[Server]:
+    """The server of `tests.servers.impatient`."""
+    with tempfile.TemporaryDirectory() as folder:
+        with _running("tests.servers.impatient", folder=Path(folder), behind=arguments) as server:
+            yield server
+
+
+@contextmanager
+def _running(*module: str, folder: Path, behind: Sequence[str] = ()) -> Iterator[Server]:
+    """``python -m MODULE… READY_FILE BEHIND…``, from when it accepts connections."""
+    ready, log = folder / "ready", folder / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *module, str(ready), *behind], stdout=out, stderr=out
+        )
+    server = Server(process, "", log)
+    try:
+        deadline = time.monotonic() + 30
+        while not ready.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the server did not start: {log.read_text()}")
+            time.sleep(0.01)
+        server.url = ready.read_text().strip()
+        yield server
+    finally:
+        if process.poll() is None:
+            server.kill()
 
 
 def flags(settings: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -50,7 +50,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Cut the connection instead of an answer."""
+    """Cut the connection behind the head of the answer."""
 
 
 @dataclass(frozen=True, slots=True)

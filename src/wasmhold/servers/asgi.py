@@ -13,14 +13,14 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from ..oci.errors import BodyCut, BodyStalled, RequestInvalid
 from ..ports.runtime import Inline
 from ..protocol import Request, Response, write_error
 from ..protocol.messages import Fields
 from .access_log import AccessLog
-from .application import Application
+from .application import Application, ConnectionCut, Unexpected
 
 R = TypeVar("R")
 Scope: TypeAlias = dict[str, Any]
@@ -92,9 +92,10 @@ def _is_ambiguous(scope: Scope, fields: Fields) -> str | None:
     """Why two servers could read two requests in this one; None when they cannot."""
     hosts = lengths = 0
     coded = False
-    for name, _ in fields:
+    for name, value in fields:
         if name == b"host":
-            hosts += 1
+            # Granian gives an empty one where there is none.
+            hosts += 1 if value else 2
         elif name == b"content-length":
             lengths += 1
         elif name == b"transfer-encoding":
@@ -115,6 +116,76 @@ def _body_size(scope: Scope, fields: Fields) -> int | None:
             return None
     # HTTP/1 without either has no body; HTTP/2 frames it.
     return 0 if scope["http_version"].startswith("1") else None
+
+
+async def _cut(send: Send) -> NoReturn:
+    """End the connection inside an answer: no ASGI server lets one end it before."""
+    head = [(b"content-length", b"1"), (b"wasmhold-simulated", b"1")]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
+    raise ConnectionAbortedError("simulated")
+
+
+class _Answer:
+    """A response on its way: the status that went out, and the bytes of its body so far.
+
+    An exception that leaves `send` makes the server cut the connection, so that a short body is
+    never taken for a whole one.
+    """
+
+    def __init__(self, response: Response, send: Send, idle_s: float) -> None:
+        self.status = response.status
+        self.sent = 0
+        self.is_last = False
+        self._response, self._send, self._idle_s = response, send, idle_s
+
+    async def send(self) -> None:
+        """Raises ConnectionAbortedError when the reader is too slow; what the body raises."""
+        body = self._response.body
+        if body is None:
+            await self._head(self._response)
+            await self._piece(b"", more=False)
+            return
+        async with aclosing(body):
+            chunks = aiter(body)
+            # The first bytes come before the head: what fails until then has its own answer.
+            try:
+                chunk = await anext(chunks, b"")
+            except Exception:
+                _LOG.exception("a body broke before its first byte")
+                self._response = write_error(Unexpected())
+                self.status = self._response.status
+                await self.send()
+                return
+            await self._head(self._response)
+            while chunk:
+                self.sent += len(chunk)
+                await self._piece(chunk, more=self.sent != body.size)
+                chunk = b"" if self.sent == body.size else await anext(chunks, b"")
+            if body.size is not None and self.sent != body.size:
+                raise ConnectionAbortedError(f"{self.sent} of {body.size} bytes were to be had")
+            if not self.sent or body.size is None:
+                await self._piece(b"", more=False)
+
+    async def _head(self, response: Response) -> None:
+        fields = list(response.fields)
+        if self.is_last:
+            fields.append((b"connection", b"close"))
+        await self._send(
+            {"type": "http.response.start", "status": response.status, "headers": fields}
+        )
+
+    async def _piece(self, chunk: bytes, *, more: bool) -> None:
+        message = {"type": "http.response.body", "body": chunk, "more_body": more}
+        if not more and self.sent == len(chunk):
+            # A body of one piece fits into the server's queue: it never waits.
+            await self._send(message)
+            return
+        try:
+            async with asyncio.timeout(self._idle_s):
+                await self._send(message)
+        except TimeoutError:
+            raise ConnectionAbortedError(f"a reader took nothing for {self._idle_s:g} s") from None
 
 
 class Edge:
@@ -150,58 +221,32 @@ class Edge:
         )
         body = RequestBody(receive, _body_size(scope, fields), self._body_idle_s)
         reason = _is_ambiguous(scope, fields)
-        if reason is None:
-            response, kind = await self._application.handle(request, body)
-        else:
+        if reason is not None:
             response, kind = write_error(RequestInvalid(reason, request.path)), "-"
-        head = list(response.fields)
-        if reason is not None or not body.complete:
-            # What is left of the body is not read, so nothing can follow it on this connection.
-            head.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": response.status, "headers": head})
-        sent = 0
+        else:
+            try:
+                response, kind = await self._application.handle(request, body)
+            except ConnectionCut:
+                await _cut(send)
+        answer = _Answer(response, send, self._send_idle_s)
+        # What is left of a body is not read, so nothing can follow it on this connection.
+        answer.is_last = reason is not None or not body.complete
         try:
-            sent = await self._send_body(response, send)
+            await answer.send()
         finally:
             if self._log is not None:
                 took_ms = (time.perf_counter() - start) * 1000
                 client = (scope.get("client") or ("-",))[0]
                 self._log.add(
-                    client, request.method, request.target, kind, response.status, sent, took_ms
+                    client,
+                    request.method,
+                    request.target,
+                    kind,
+                    answer.status,
+                    answer.sent,
+                    took_ms,
                 )
                 self._flush_later()
-
-    async def _send_body(self, response: Response, send: Send) -> int:
-        """Send the response's body; the bytes of it.  Raises ConnectionAbortedError.
-
-        An exception here makes the server cut the connection, so that a short body is never
-        taken for a whole one.
-        """
-        body, sent = response.body, 0
-        if body is None:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return 0
-        async with aclosing(body):
-            async for chunk in body:
-                sent += len(chunk)
-                last = sent == body.size
-                message = {"type": "http.response.body", "body": chunk, "more_body": not last}
-                if last and sent == len(chunk):
-                    # A body of one piece fits into the server's queue: it never waits.
-                    await send(message)
-                    return sent
-                try:
-                    async with asyncio.timeout(self._send_idle_s):
-                        await send(message)
-                except TimeoutError:
-                    raise ConnectionAbortedError(
-                        f"a reader took nothing for {self._send_idle_s:g} s"
-                    ) from None
-            if body.size is not None and sent != body.size:
-                raise ConnectionAbortedError(f"{sent} bytes of {body.size} were there to be sent")
-            if sent != body.size or not sent:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        return sent
 
     def _flush_later(self) -> None:
         """One timer at a time: lines of a quiet server are not kept back for long."""

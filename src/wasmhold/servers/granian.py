@@ -65,6 +65,7 @@ def serve(
     address: Address,
     *,
     shutdown_timeout_s: int,
+    head_timeout_ms: int = HEAD_TIMEOUT_MS,
     when_ready: Callable[[str], None],
 ) -> None:
     """Serve the ASGI application that `load` makes (in a process of its own), until a signal.
@@ -80,7 +81,7 @@ def serve(
         workers=1,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
-            header_read_timeout=HEAD_TIMEOUT_MS, max_buffer_size=HEAD_SIZE
+            header_read_timeout=head_timeout_ms, max_buffer_size=HEAD_SIZE
         ),
         loop=Loops.auto,
         websockets=False,

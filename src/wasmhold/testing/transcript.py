@@ -20,7 +20,8 @@
 ``{other}`` are repositories of this run alone.  A request has a line, header fields, and ``body:``
 or ``chunked: a | b`` (two pieces, no length).  An answer has a status (``200|404``), fields (a
 value, ``*`` for any, ``/regex/``, ``{name}`` to keep it for later; ``!Name`` must be absent), and
-``body:``, ``no body``, ``json:`` (members that must be there), or ``error: CODE`` (the specification's JSON).
+``body:``, ``no body``, ``json:`` (members that must be there), or ``error: CODE`` (the
+specification's JSON).
 """
 
 from __future__ import annotations

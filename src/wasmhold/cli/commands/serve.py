@@ -19,7 +19,7 @@ from ...registry import Registry, Settings
 from ...servers import granian
 from ...servers.access_log import FORMATS, AccessLog
 from ...servers.application import Application
-from ...servers.asgi import AsyncioRuntime, Edge
+from ...servers.asgi import BODY_IDLE_S, SEND_IDLE_S, AsyncioRuntime, Edge
 from ...stores.memory import MemoryStore
 
 
@@ -31,6 +31,8 @@ class Plan:
     warnings: tuple[str, ...] = ()
     faults: tuple[tuple[str, str], ...] = ()
     log: str = "text"
+    body_idle_s: float = BODY_IDLE_S
+    send_idle_s: float = SEND_IDLE_S
 
 
 class SystemRandomness:
@@ -52,7 +54,10 @@ def edge(plan: Plan) -> Edge:
     """The ASGI application of `plan`; its access log goes to standard error."""
     line = FORMATS.get(plan.log)
     return Edge(
-        application(plan), log=None if line is None else AccessLog(sys.stderr.fileno(), line)
+        application(plan),
+        log=None if line is None else AccessLog(sys.stderr.fileno(), line),
+        body_idle_s=plan.body_idle_s,
+        send_idle_s=plan.send_idle_s,
     )
 
 

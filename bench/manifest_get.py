@@ -1,0 +1,167 @@
+"""GET of a manifest by tag: CPU of the core, of the whole server, and of olareg beside it.
+
+    python bench/manifest_get.py [--seconds 5] [--rounds 3]
+
+The core: `Application.handle` with a memory store, one thread, no socket.  The servers: 32
+connections that stay open, CPU of the process tree for each request, in turn within one run.
+Needs `wrk` for the servers; olareg where it is on PATH.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import hashlib
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.registries import Server, application, serving
+from wasmhold.oci.media_types import IMAGE_MANIFEST
+from wasmhold.ports.body import BytesBody
+from wasmhold.ports.runtime import run
+from wasmhold.protocol import Request
+from wasmhold.testing.senders import to_application, to_url
+from wasmhold.testing.transcript import Exchange, Send
+
+CONFIG = b"{}"
+LAYERS = [bytes([i]) * 100 for i in range(5)]
+
+
+def described(media_type: str, data: bytes) -> dict[str, object]:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return {"mediaType": media_type, "digest": digest, "size": len(data)}
+
+
+MANIFEST = json.dumps(
+    {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_MANIFEST,
+        "config": described("application/vnd.wasm.config.v0+json", CONFIG),
+        "layers": [described("application/wasm", layer) for layer in LAYERS],
+        "annotations": {"pad": "x" * 120},
+    }
+).encode()
+TARGET = "/v2/bench/app/manifests/latest"
+
+
+def fill(send: Send) -> None:
+    """A manifest of 1 KiB with five layers, under one tag."""
+    for data in (CONFIG, *LAYERS):
+        answer = send(Exchange("POST", "/v2/bench/app/blobs/uploads/", [], None, False))
+        location = dict(answer.headers)["location"]
+        join = "&" if "?" in location else "?"
+        target = f"{location}{join}digest={described('', data)['digest']}"
+        assert send(Exchange("PUT", target, [], [data], False)).status == 201
+    headers = [("Content-Type", IMAGE_MANIFEST)]
+    assert send(Exchange("PUT", TARGET, headers, [MANIFEST], False)).status == 201
+
+
+def core_us(count: int = 20_000) -> float:
+    """CPU microseconds of one GET in the core."""
+    made = application()
+    fill(to_application(made))
+    fields = [
+        (b"host", b"127.0.0.1:5000"),
+        (b"user-agent", b"bench"),
+        (b"accept", IMAGE_MANIFEST.encode()),
+    ]
+    request, empty = Request("GET", TARGET, "", fields), BytesBody()
+    gc.collect()
+    start = time.process_time()
+    for _ in range(count):
+        response, _ = run(made.handle(request, empty))
+    took = time.process_time() - start
+    assert response.status == 200
+    return took / count * 1e6
+
+
+@contextmanager
+def olareg() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory() as folder:
+        port = 5990
+        command = ["olareg", "serve", "--addr", "127.0.0.1", "--port", str(port)]
+        process = subprocess.Popen(
+            [*command, "--store-type", "mem", "--dir", folder],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        server = Server(process, f"http://127.0.0.1:{port}/", Path(os.devnull))
+        try:
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    with to_url(server.url) as send:
+                        send(Exchange("GET", "/v2/", [], None, False))
+                    break
+                except OSError:
+                    assert time.monotonic() < deadline, "olareg did not start"
+                    time.sleep(0.05)
+            yield server
+        finally:
+            server.kill()
+
+
+def load(server: Server, seconds: int) -> tuple[float, float]:
+    """Requests per second, and CPU microseconds of the server for each."""
+    url = server.url.rstrip("/") + TARGET
+    command = ["wrk", "-t1", "-c32", "-H", f"Accept: {IMAGE_MANIFEST}"]
+    subprocess.run([*command, "-d1s", url], check=True, capture_output=True)
+    start = server.cpu_s()
+    ran = subprocess.run(
+        [*command, f"-d{seconds}s", url], check=True, capture_output=True, text=True
+    )
+    cpu = server.cpu_s() - start
+    assert "Non-2xx" not in ran.stdout, ran.stdout
+    found = re.search(r"(\d+) requests in ([\d.]+)s", ran.stdout)
+    assert found is not None, ran.stdout
+    return int(found[1]) / float(found[2]), cpu / int(found[1]) * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    figures = sorted(core_us() for _ in range(5))
+    print(f"GET of a manifest of {len(MANIFEST)} bytes by tag; CPU per request")
+    print(f"core: {figures[0]:.1f} to {figures[-1]:.1f} µs, median {figures[2]:.1f} (budget: 15)")
+    if shutil.which("wrk") is None:
+        print("servers: not measured, wrk is not on PATH")
+        return
+    kinds: dict[str, Callable[[], object]] = {
+        "wasmhold, no access log": lambda: serving("--log", "off"),
+        "wasmhold": lambda: serving("--log", "json"),
+    }
+    if shutil.which("olareg"):
+        kinds["olareg"] = olareg
+    else:
+        print("olareg: not measured, it is not on PATH")
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
+    for _ in range(asked.rounds):
+        for name, start in kinds.items():
+            with start() as server:  # type: ignore[attr-defined]
+                with to_url(server.url) as send:
+                    fill(send)
+                rows[name].append(load(server, asked.seconds))
+    base = statistics.median(us for _, us in rows["olareg"]) if "olareg" in rows else None
+    for name, found in rows.items():
+        us = statistics.median(us for _, us in found)
+        rate = statistics.median(rate for rate, _ in found)
+        ratio = f", {us / base:.2f} × olareg" if base else ""
+        print(f"{name}: {us:.1f} µs, {rate:.0f} requests/s{ratio}")
+
+
+if __name__ == "__main__":
+    main()

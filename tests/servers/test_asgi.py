@@ -1,0 +1,224 @@
+"""The edge without a server: what reaches it that the servers we run would not let through."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from tests.registries import application
+from wasmhold.oci.errors import StoreUnavailable
+from wasmhold.ports.body import BytesBody
+from wasmhold.protocol import Response
+from wasmhold.servers.access_log import FORMATS, AccessLog
+from wasmhold.servers.asgi import Edge
+from wasmhold.testing.covers import covers
+
+
+def talk(edge, method="GET", path="/v2/", fields=(), messages=(), version="1.1"):
+    """Status, fields and body of the answer; `messages` are what `receive` gives."""
+    messages = list(messages or [{"type": "http.request", "body": b""}])
+    sent = []
+
+    async def receive():
+        if messages:
+            return messages.pop(0)
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": version,
+        "method": method,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": list(fields),
+        "client": ("192.0.2.1", 7),
+    }
+    asyncio.run(edge(scope, receive, send))
+    head = dict(sent[0]["headers"])
+    return sent[0]["status"], head, b"".join(message["body"] for message in sent[1:])
+
+
+HOST = (b"host", b"x")
+
+
+# fmt: off
+AMBIGUOUS = [
+    [],
+    [HOST, HOST],
+    [(b"host", b"")],
+    [HOST, (b"content-length", b"5"), (b"transfer-encoding", b"chunked")],
+    [HOST, (b"content-length", b"5"), (b"content-length", b"5")],
+]
+# fmt: on
+
+
+@covers("BR-087", "BR-088")
+@pytest.mark.parametrize("fields", AMBIGUOUS)
+def test_what_could_be_read_in_two_ways_is_refused(fields):
+    status, head, body = talk(Edge(application()), fields=fields)
+    assert status == 400
+    assert head[b"connection"] == b"close"
+    assert json.loads(body)["errors"][0]["code"] == "UNSUPPORTED"
+
+
+def test_http_2_needs_no_host_field():
+    assert talk(Edge(application()), fields=[], version="2")[0] == 200
+
+
+# fmt: off
+BROKEN = [
+    # messages                                                                       status
+    ([{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}], 400),
+    ([{"type": "http.request", "body": b"abc", "more_body": False}],                 400),
+    ([{"type": "http.request", "body": b"abcdefgh", "more_body": False}],            400),
+    ([{"type": "http.request", "body": b"abc", "more_body": True}],                  408),
+]
+# fmt: on
+
+
+@covers("BR-088", "BR-069")
+@pytest.mark.parametrize(("messages", "status"), BROKEN)
+def test_bodies_that_break(messages, status):
+    edge = Edge(application(), body_idle_s=0.05)
+    fields = [HOST, (b"content-length", b"5"), (b"content-type", b"a/b")]
+    found, head, _ = talk(edge, "PUT", "/v2/a/manifests/v1", fields, messages)
+    assert found == status
+    if messages[-1].get("more_body", True):
+        assert head[b"connection"] == b"close"
+
+
+@covers("BR-068")
+def test_a_fault_of_ours_tells_nothing(caplog):
+    made = application()
+
+    async def perform(operation, body):
+        raise RuntimeError("/secret/path")
+
+    made.registry.perform = perform
+    status, head, body = talk(Edge(made), fields=[HOST])
+    assert status == 500
+    assert head[b"content-type"] == b"application/json"
+    assert json.loads(body)["errors"][0]["code"] == "UNKNOWN"
+    assert b"secret" not in body
+    assert "/secret/path" in caplog.text
+
+
+@covers("BR-070")
+def test_a_body_that_breaks_before_its_first_byte_has_an_answer(caplog):
+    class Broken(BytesBody):
+        async def __aiter__(self):
+            raise StoreUnavailable("/secret/path")
+            yield b""
+
+    made = application()
+
+    async def handle(request, body):
+        return Response(200, [(b"content-length", b"5")], Broken(b"hello")), "blob-get"
+
+    made.handle = handle
+    status, _, body = talk(Edge(made), fields=[HOST])
+    assert status == 500
+    assert b"secret" not in body
+
+
+def test_a_body_that_is_too_short_is_cut():
+    made = application()
+
+    async def handle(request, body):
+        short = BytesBody(b"hell")
+        short.size = 5
+        return Response(200, [(b"content-length", b"5")], short), "blob-get"
+
+    made.handle = handle
+    with pytest.raises(ConnectionAbortedError):
+        talk(Edge(made), fields=[HOST])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_access_log_has_one_line_for_each_request(form, tmp_path):
+    path = tmp_path / "log"
+    with path.open("wb") as out:
+        edge = Edge(application(), log=AccessLog(out.fileno(), FORMATS[form]))
+        talk(edge, path='/v2/a"\nforged/tags/list', fields=[HOST])
+        for _ in range(255):
+            talk(edge, fields=[HOST])
+    lines = path.read_text().splitlines()
+    assert len(lines) == 256
+    assert '\\"\\nforged' in lines[0]
+    assert "192.0.2.1" in lines[0]
+    if form == "json":
+        first = json.loads(lines[0])
+        assert first["target"] == '/v2/a"\nforged/tags/list'
+        assert json.loads(lines[1])["operation"] == "ping"
+
+
+def test_the_log_is_flushed_soon_and_survives_a_closed_pipe(tmp_path):
+    path = tmp_path / "log"
+
+    async def serve_one(edge):
+        async def receive():
+            return {"type": "http.request", "body": b""}
+
+        async def send(message):
+            pass
+
+        scope = {"type": "http", "http_version": "1.1", "method": "GET", "raw_path": b"/v2/"}
+        await edge({**scope, "query_string": b"", "headers": [HOST]}, receive, send)
+        await asyncio.sleep(0.3)
+
+    with path.open("wb") as out:
+        asyncio.run(serve_one(Edge(application(), log=AccessLog(out.fileno(), FORMATS["text"]))))
+        assert b" ping 200 2 " in path.read_bytes()
+    closed = AccessLog(out_of_use(), FORMATS["text"])
+    closed.add("-", "GET", "/", "-", 200, 0, 1.0)
+    closed.flush()
+    assert not closed.waiting
+
+
+def out_of_use() -> int:
+    """A descriptor that nobody has."""
+    import os
+
+    read, write = os.pipe()
+    os.close(read)
+    os.close(write)
+    return write
+
+
+def test_lifespan_keeps_the_store_and_ends_in_peace(caplog):
+    made = application()
+    calls = []
+
+    async def maintain():
+        calls.append(1)
+        if len(calls) == 1:
+            raise StoreUnavailable("later")
+        return 60.0
+
+    made.registry.store.maintain = maintain
+
+    async def live():
+        messages = asyncio.Queue()
+        sent = []
+        task = asyncio.create_task(Edge(made)({"type": "lifespan"}, messages.get, keep(sent)))
+        await messages.put({"type": "lifespan.startup"})
+        await asyncio.sleep(0.05)
+        await messages.put({"type": "lifespan.shutdown"})
+        await task
+        return [message["type"] for message in sent]
+
+    assert asyncio.run(live()) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert calls == [1]
+    assert "upkeep of the store failed" in caplog.text
+
+
+def keep(sent):
+    async def send(message):
+        sent.append(message)
+
+    return send
