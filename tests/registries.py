@@ -47,7 +47,7 @@ def plan(settings: Sequence[str] = ()) -> Plan:
 def application(settings: Sequence[str] = ()) -> Application:
     """The application with a memory store that never waits: driven without a loop."""
     made = plan(settings)
-    faults = Faults()
+    faults = Faults() if made.faults else None
     for kind, error in made.faults:
         faults.simulate(kind, error)
     store = MemoryStore(Inline(time.time, time.sleep), SystemRandomness())

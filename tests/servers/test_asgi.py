@@ -118,7 +118,7 @@ def test_a_body_that_breaks_before_its_first_byte_has_an_answer(caplog):
     made = application()
 
     async def handle(request, body):
-        return Response(200, [(b"content-length", b"5")], Broken(b"hello")), "blob-get"
+        return Response(200, [(b"content-length", b"5")], Broken(b"hello")), None
 
     made.handle = handle
     status, _, body = talk(Edge(made), fields=[HOST])
@@ -132,7 +132,7 @@ def test_a_body_that_is_too_short_is_cut():
     async def handle(request, body):
         short = BytesBody(b"hell")
         short.size = 5
-        return Response(200, [(b"content-length", b"5")], short), "blob-get"
+        return Response(200, [(b"content-length", b"5")], short), None
 
     made.handle = handle
     with pytest.raises(ConnectionAbortedError):

@@ -39,7 +39,7 @@ class Body(Protocol):
 
 
 class BytesBody:
-    """A body that is in memory already."""
+    """A body that is in memory already; iterated once."""
 
     file = None
 
@@ -47,9 +47,15 @@ class BytesBody:
         self.size: int | None = len(content)
         self._content = content
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._content:
-            yield self._content
+    # No generator: one that is not run to its end costs a task under an event loop.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        content, self._content = self._content, b""
+        if not content:
+            raise StopAsyncIteration
+        return content
 
     async def aclose(self) -> None:
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from ..ports.body import Body
@@ -23,15 +24,20 @@ def field(fields: Fields, name: bytes) -> str | None:
     return None
 
 
-def field_values(fields: Fields, name: bytes) -> list[str]:
+def field_values(fields: Fields, name: bytes) -> tuple[str, ...]:
     """All values of the list field `name`: over all its lines, split at commas (RFC 9110, 5.3)."""
-    return [
-        item
-        for key, value in fields
-        if key == name
-        for part in value.decode("latin-1").split(",")
-        if (item := part.strip())
-    ]
+    found: tuple[str, ...] = ()
+    for key, value in fields:
+        if key == name:
+            found += _split(value)
+    return found
+
+
+# Clients send the same few lists with every request.
+@lru_cache(maxsize=256)
+def _split(value: bytes) -> tuple[str, ...]:
+    parts = value.decode("latin-1").split(",")
+    return tuple(item for part in parts if (item := part.strip()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ def _manifest(request: Request, name: str, last: str) -> op.Operation:
         name,
         reference,
         method == "GET",
-        tuple(field_values(request.fields, b"accept")),
+        field_values(request.fields, b"accept"),
         _range(request, reference),
         _none_match(request),
     )

@@ -161,7 +161,7 @@ def _manifest_stored(operation: op.PutManifest, response: Response) -> res.Manif
         operation.reference,
         digest,
         None if subject is None else Digest.parse(subject),
-        tuple(field_values(response.fields, b"oci-tag")),
+        field_values(response.fields, b"oci-tag"),
     )
 
 

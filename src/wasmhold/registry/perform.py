@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import aclosing
-
-from ..oci.errors import EndpointUnknown
 from ..ports.body import Body
 from ..ports.store import Store
 from ..protocol import operations as op
@@ -24,14 +21,10 @@ class Registry:
         self.settings = settings or Settings()
 
     async def perform(self, operation: op.Operation, body: Body) -> res.Result:
-        """Do `operation`; `body` is the request's, and is closed here in any case.
+        """Do `operation`; `body` is the request's and stays the caller's, who closes it.
 
         Raises errors of the tree in `oci.errors`, nothing else.
         """
-        async with aclosing(body):
-            return await self._perform(operation, body)
-
-    async def _perform(self, operation: op.Operation, body: Body) -> res.Result:
         store, settings = self.store, self.settings
         match operation:
             case op.GetManifest():
@@ -77,4 +70,3 @@ class Registry:
                 return await blobs.delete_blob(store, operation)
             case op.Redirect():
                 return res.Moved(operation.target)
-        raise EndpointUnknown(f"this registry has no {type(operation).__name__}")

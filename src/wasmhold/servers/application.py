@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
 from typing import Final
 
-from ..faults import Close, Faults, Status, Truncate, kind_of
+from ..faults import Close, Faults, Status, Truncate
 from ..oci import limits
 from ..oci.errors import WasmholdError
 from ..ports.body import Body, BytesBody
@@ -83,21 +82,19 @@ class Application:
         if sum(len(value) for _, value in self._warnings) > limits.WARNINGS:
             raise ValueError(f"all warnings together have more than {limits.WARNINGS} bytes")
 
-    async def handle(self, request: Request, body: Body) -> tuple[Response, str]:
-        """The response, whose body the caller closes, and the operation's name for the log.
+    async def handle(self, request: Request, body: Body) -> tuple[Response, Operation | None]:
+        """The response, whose body the caller closes, and what was asked for, if it was anything.
 
         `body` is closed here.  Raises ConnectionCut where a fault wants it, and nothing else.
         """
         operation: Operation | None = None
         try:
-            async with aclosing(body):
-                operation = read(request)
-                action = self.faults.meet(operation) if self.faults else None
-                if action is not None:
-                    response = await self._simulate(action, operation, body)
-                else:
-                    result = await self.registry.perform(operation, body)
-                    response = write(operation, result)
+            operation = read(request)
+            action = self.faults.meet(operation) if self.faults else None
+            if action is not None:
+                response = await self._simulate(action, operation, body)
+            else:
+                response = write(operation, await self.registry.perform(operation, body))
         except WasmholdError as error:
             response = write_error(error, operation)
         except ConnectionCut:
@@ -105,12 +102,14 @@ class Application:
         except Exception:
             _LOG.exception("unexpected error in %s %s", request.method, request.path[:300])
             response = write_error(Unexpected(), operation)
+        finally:
+            await body.aclose()
         if self._warnings:
             response = Response(response.status, [*response.fields, *self._warnings], response.body)
         if request.method == "HEAD" and response.body is not None:
             await response.body.aclose()
             response = Response(response.status, response.fields)
-        return response, "-" if operation is None else kind_of(operation)
+        return response, operation
 
     async def _simulate(
         self, action: Status | Close | Truncate, operation: Operation, body: Body

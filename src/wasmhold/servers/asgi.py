@@ -12,9 +12,9 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
+from ..faults import kind_of
 from ..oci.errors import BodyCut, BodyStalled, RequestInvalid
 from ..ports.runtime import Inline
 from ..protocol import Request, Response, write_error
@@ -88,9 +88,15 @@ class RequestBody:
         return
 
 
-def _is_ambiguous(scope: Scope, fields: Fields) -> str | None:
-    """Why two servers could read two requests in this one; None when they cannot."""
+def _framing(scope: Scope, fields: Fields) -> tuple[str | None, int | None]:
+    """Why two servers could read two requests in this one (None: they cannot), and its size.
+
+    The size of the body is in bytes, None when it is known at its end.
+    """
     hosts = lengths = 0
+    # HTTP/1 without a length and without a coding has no body; HTTP/2 frames it.
+    is_http_1 = scope["http_version"][0] == "1"
+    size: int | None = 0 if is_http_1 else None
     coded = False
     for name, value in fields:
         if name == b"host":
@@ -98,24 +104,14 @@ def _is_ambiguous(scope: Scope, fields: Fields) -> str | None:
             hosts += 1 if value else 2
         elif name == b"content-length":
             lengths += 1
+            size = int(value) if value.isdigit() else None
         elif name == b"transfer-encoding":
-            coded = True
-    if scope["http_version"] == "1.1" and hosts != 1:
-        return "a request has exactly one Host"
+            coded, size = True, None
+    if hosts != 1 and scope["http_version"] == "1.1":
+        return "a request has exactly one Host", size
     if lengths > 1 or (lengths and coded):
-        return "a request has one length: Content-Length or Transfer-Encoding"
-    return None
-
-
-def _body_size(scope: Scope, fields: Fields) -> int | None:
-    """Bytes of the request's body; None: known at its end."""
-    for name, value in fields:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else None
-        if name == b"transfer-encoding":
-            return None
-    # HTTP/1 without either has no body; HTTP/2 frames it.
-    return 0 if scope["http_version"].startswith("1") else None
+        return "a request has one length: Content-Length or Transfer-Encoding", size
+    return None, size
 
 
 async def _cut(send: Send) -> NoReturn:
@@ -146,7 +142,7 @@ class _Answer:
             await self._head(self._response)
             await self._piece(b"", more=False)
             return
-        async with aclosing(body):
+        try:
             chunks = aiter(body)
             # The first bytes come before the head: what fails until then has its own answer.
             try:
@@ -161,11 +157,13 @@ class _Answer:
             while chunk:
                 self.sent += len(chunk)
                 await self._piece(chunk, more=self.sent != body.size)
-                chunk = b"" if self.sent == body.size else await anext(chunks, b"")
+                chunk = await anext(chunks, b"")
             if body.size is not None and self.sent != body.size:
                 raise ConnectionAbortedError(f"{self.sent} of {body.size} bytes were to be had")
             if not self.sent or body.size is None:
                 await self._piece(b"", more=False)
+        finally:
+            await body.aclose()
 
     async def _head(self, response: Response) -> None:
         fields = list(response.fields)
@@ -219,13 +217,13 @@ class Edge:
             scope["query_string"].decode("latin-1"),
             fields,
         )
-        body = RequestBody(receive, _body_size(scope, fields), self._body_idle_s)
-        reason = _is_ambiguous(scope, fields)
+        reason, size = _framing(scope, fields)
+        body = RequestBody(receive, size, self._body_idle_s)
         if reason is not None:
-            response, kind = write_error(RequestInvalid(reason, request.path)), "-"
+            response, operation = write_error(RequestInvalid(reason, request.path)), None
         else:
             try:
-                response, kind = await self._application.handle(request, body)
+                response, operation = await self._application.handle(request, body)
             except ConnectionCut:
                 await _cut(send)
         answer = _Answer(response, send, self._send_idle_s)
@@ -236,6 +234,7 @@ class Edge:
         finally:
             if self._log is not None:
                 took_ms = (time.perf_counter() - start) * 1000
+                kind = "-" if operation is None else kind_of(operation)
                 client = (scope.get("client") or ("-",))[0]
                 self._log.add(
                     client,
