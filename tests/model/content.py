@@ -21,7 +21,7 @@ class Document:
         self.name, self.blobs, self.manifests, self.subject = name, blobs, manifests, subject
         members = {"schemaVersion": 2, "annotations": {"name": name}}
         layers = [self._descriptor(BLOB_DIGESTS[b], "application/x") for b in blobs]
-        if manifests:
+        if manifests or not blobs:
             # An index may hold blobs beside manifests.
             children = [
                 self._descriptor(DOCUMENTS[m].digest, media_types.IMAGE_MANIFEST) for m in manifests
@@ -52,6 +52,7 @@ for document in [
     {"name": "i", "blobs": ["d"], "manifests": ["m"]},
     {"name": "s", "blobs": ["d"], "subject": "m"},
     {"name": "w", "blobs": ["d", "e"]},
+    {"name": "z"},
 ]:
     DOCUMENTS[document["name"]] = Document(**document)
 DOCUMENT_OF = {str(document.digest): document for document in DOCUMENTS.values()}

@@ -17,9 +17,12 @@ def exhaust(scenario, switches=None, last_first=False, limit=2_000_000, **settin
     Returns (states, ends, trace of a violation or None, its text).
     """
     seen, stack, states, ends = set(), [([], None, switches)], 0, 0
+    world = None
     while stack:
         trace, last, left = stack.pop()
         try:
+            if world is not None:
+                world.close()
             world = World(scenario, **settings)
             for choice in trace:
                 world.do(choice)
@@ -30,6 +33,7 @@ def exhaust(scenario, switches=None, last_first=False, limit=2_000_000, **settin
                 seen.add(key)
                 states += 1
                 if states > limit:
+                    world.close()
                     return states, ends, None, f"stopped at {limit} states"
                 options = world.choices()
                 if switches is not None:
@@ -54,7 +58,9 @@ def exhaust(scenario, switches=None, last_first=False, limit=2_000_000, **settin
                 trace, last, left = after(go[0])
                 world.do(go[0])
         except Violation as violation:
+            world.close()
             return states, ends, trace, str(violation)
+    world.close()
     return states, ends, None, None
 
 

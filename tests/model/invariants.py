@@ -136,16 +136,18 @@ def check_tag(store, operations, scenario, repository, tag):
         raise Violation(f"the tag {tag} is {now}, may be {sorted(map(str, allowed))}")
 
 
-def check_no_garbage(store):
+def check_no_garbage(store, forgets):
     """Collections have run until nothing changed: what is there is live, and is reached."""
     need = set()
     for key, body in store.items():
         if key.startswith("data/"):
             continue
         cell = cell_of(body)
-        if cell.state != LIVE:
+        if cell.state == GONE and not forgets:
+            need.add(key)
+        elif cell.state != LIVE:
             raise Violation(named(f"{key} stays {cell.state.name}"))
-        if key.startswith("r/"):
+        elif key.startswith("r/"):
             need |= reached(store, key, cell)
     for key in store:
         if "/_t/" not in key and "/_m/" not in key and key not in need:

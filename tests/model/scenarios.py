@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from wasmhold.oci.errors import WasmholdError
+from wasmhold.oci.errors import ContentDamaged, WasmholdError
 from wasmhold.ports.body import BytesBody
+from wasmhold.stores.bucket import keys
+from wasmhold.stores.bucket.cells import COMMITTING
+from wasmhold.stores.bucket.uploads import Session
 
 from .content import BLOB_DIGESTS, BLOBS, DOCUMENTS
+from .invariants import Violation
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,35 @@ async def cancel_session(world, store):
         pass
 
 
+async def append_rest(world, store):
+    try:
+        await store.upload_append("p", world.box, 3, BytesBody(BLOBS["d"][3:]))
+    except WasmholdError:
+        pass
+
+
+async def commit_rest(world, store):
+    """What a client does whose upload broke off."""
+    try:
+        held = await store.upload_status("p", world.box)
+        body = BytesBody(BLOBS["d"][held:])
+        await store.upload_commit("p", world.box, held, body, BLOB_DIGESTS["d"])
+    except ContentDamaged as damaged:
+        raise Violation("a session names bytes that were removed") from damaged
+    except WasmholdError:
+        pass
+
+
+async def half_committed(world, store):
+    """A session whose committer died before it made the blob."""
+    await open_session(world, store)
+    cells, key = store._cells, keys.upload(world.box)
+    await append_rest(world, store)
+    cell = await cells.read(key)
+    session = replace(Session.parse(cell.payload), digest=str(BLOB_DIGESTS["d"]))
+    await cells.write(key, cell, COMMITTING, str(session))
+
+
 async def append_wrong(world, store):
     try:
         await store.upload_append("p", world.box, None, BytesBody(b"other bytes"))
@@ -199,6 +232,12 @@ SMALL = [
     Scenario("delete a repository's last manifest, push again, collect",
              [push("p", "n", tries=2, upload_first=False), collector(2)],
              chain(_tagged, delete("p", "m")), deletes=True),
+    Scenario("an empty repository comes back", [tag("p", "z", ["t"]), collector(2)],
+             chain(tag("p", "z", []), delete("p", "z")), deletes=True),
+    Scenario("tag the only manifest, remove untagged",
+             [tag("p", "z", ["t"]), collector(3, untagged=True)], tag("p", "z", []), untagged=True),
+    Scenario("a commit left half way", [commit_again, collector(2)], half_committed),
+    Scenario("append, and go on elsewhere", [append_rest, commit_rest], open_session),
     Scenario("delete a blob and push", [push("p", "m", tries=2, upload_first=False),
                                         delete_blob("p", "d")], blob("p")),
     Scenario("delete a blob, twice, and mount",

@@ -11,7 +11,15 @@ import hashlib
 
 from wasmhold.oci.errors import WasmholdError
 from wasmhold.stores.bucket import cells as product_cells
-from wasmhold.stores.bucket.port import Absent, Ambiguous, BucketError, Conflict, Entry, Page
+from wasmhold.stores.bucket.port import (
+    Absent,
+    Ambiguous,
+    BucketError,
+    Conflict,
+    Entry,
+    Page,
+    Unsupported,
+)
 from wasmhold.stores.bucket.store import BucketStore
 
 from . import content, invariants
@@ -126,6 +134,13 @@ class Strand:
         self.parent, self.slot = parent, slot
         self.waiting, self.history, self.forks, self.count = None, 0, 0, 0
 
+    def end(self):
+        # Not close(): in Python 3.11 that leaves asynchronous generators "running".
+        try:
+            self.coroutine.throw(Crash())
+        except (Crash, StopIteration):
+            pass
+
 
 ETAGS = {}
 
@@ -141,9 +156,10 @@ def etag_of(body):
 
 
 class World:
-    def __init__(self, scenario, page=1000, crashes=0, faults=0):
+    def __init__(self, scenario, page=1000, crashes=0, faults=0, forgets=True):
         self.store, self.strands, self.net, self.log = {}, {}, [], []
         self.page, self.crashes, self.faults, self.scenario = page, crashes, faults, scenario
+        self.forgets = forgets  # whether the bucket can delete if-match
         self.current, self.steps, self.quiet, self.box = None, 0, True, None
         if scenario.setup:
             self.spawn("0", scenario.setup)
@@ -232,6 +248,8 @@ class World:
                     raise Conflict(key)
                 store[key] = request.body
                 return etag_of(request.body)
+            case "remove" if not self.forgets:
+                raise Unsupported
             case "put_data":
                 store[key] = request.body
             case "delete":
@@ -252,8 +270,8 @@ class World:
         if how in ("go", "echo"):
             try:
                 value = self.apply(request)
-            except Conflict as conflict:
-                error = conflict
+            except (Conflict, Unsupported) as refused:
+                error = refused
         if how == "late":
             self.net.append(request)
         if how != "go":
@@ -288,7 +306,7 @@ class World:
         if what == "deliver":
             try:
                 self.apply(self.net.pop(who))
-            except Conflict:
+            except (Conflict, Unsupported):
                 pass
             self.check()
         elif what == "crash":
@@ -302,11 +320,13 @@ class World:
             strand = self.strands.pop(path)
             if strand.waiting is not None and strand.waiting.kind in WRITES:
                 self.net.append(strand.waiting)  # in flight: may still arrive
-            try:
-                strand.coroutine.throw(Crash())
-            except (Crash, StopIteration):
-                pass
+            strand.end()
         self.log.append(("failed", process))
+
+    def close(self):
+        for strand in self.strands.values():
+            strand.end()
+        self.strands.clear()
 
     def drain(self):
         while self.strands:
@@ -353,7 +373,7 @@ class World:
             else:
                 raise Violation("collection does not come to rest")
             self.check()
-            invariants.check_no_garbage(self.store)
+            invariants.check_no_garbage(self.store, self.forgets)
             if not self.net:
                 return
             self.do(("deliver", 0))  # one that came very late

@@ -169,13 +169,13 @@ class BucketManifests:
         for reference in wanted:
             key = keys.target(name, reference)
             jobs.append(lambda key=key: cells.set_live(key))  # type: ignore[misc]
-        if cell.state == PENDING:  # else the manifest's own reference keeps all of it
+        if cell.state == PENDING:  # else the manifest keeps all of it, and has its own mark
             jobs.append(lambda: self._name_live(name))
+            if put.subject is not None:
+                key = keys.referrer(name, put.subject, put.digest)
+                jobs.append(lambda key=key: cells.mark(key))  # type: ignore[misc]
         for tag in put.waiting:
             key = keys.mark(name, put.digest, tag)
-            jobs.append(lambda key=key: cells.mark(key))  # type: ignore[misc]
-        if put.subject is not None:
-            key = keys.referrer(name, put.subject, put.digest)
             jobs.append(lambda key=key: cells.mark(key))  # type: ignore[misc]
         there = await cells.side_by_side(jobs)
         absent = [
@@ -202,8 +202,8 @@ class BucketManifests:
         if cell.state == PENDING or cell.payload != put.payload:
             # It may be live with another media type: the same bytes, pushed as something else.
             return bool(await self._cells.write(put.key, cell, LIVE, put.payload, put.content))
-        if put.cells or put.subject is not None:
-            # It was live before the marks were; what counts is that it is so after.
+        if put.cells:
+            # It was live before the tags' marks were; what counts is that it is so after.
             return bool(await self._cells.set_live(put.key))
         return True
 

@@ -15,6 +15,7 @@ from typing import Final, Self
 from ...oci.digest import Digest, Hasher
 from ...oci.digest import hasher as new_hasher
 from ...oci.errors import (
+    ContentDamaged,
     DigestMismatch,
     OutOfSpace,
     RangeInvalid,
@@ -263,7 +264,7 @@ class BucketUploads:
         parts = await self.staging.stage(upload, body, hasher)
         if hasher is None:  # other processes hashed it, or with another algorithm
             hasher = new_hasher(digest.algorithm)
-            await self.staging.feed(hasher, Content(upload, session.parts + parts))
+            await self._read_back(session, Content(upload, session.parts + parts), hasher)
         self._hashes.drop(upload)
         last = _Last(session.parts, parts, Digest(digest.algorithm, hasher.hexdigest()))
         if last.digest != digest:
@@ -273,6 +274,15 @@ class BucketUploads:
                 await self.discard(upload)
             raise DigestMismatch(str(digest), str(last.digest))
         return last
+
+    async def _read_back(self, session: Session, content: Content, hasher: Hasher) -> None:
+        try:
+            await self.staging.feed(hasher, content)
+        except ContentDamaged:
+            # Somebody may have ended the session meanwhile: that comes before its bytes go.
+            if (await self._cells.read(keys.upload(content.upload))).state != OPEN:
+                raise UploadUnknown(session.repository, content.upload) from None
+            raise
 
     async def cancel(self, name: str, session: str) -> None:
         for _ in turns():

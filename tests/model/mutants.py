@@ -1,0 +1,147 @@
+"""Each guard of the protocol, taken out of the product's source, and the search that notices.
+
+A guard is a rule without which something is lost in some order of the requests.  `edits` are
+texts of one module, each of which must be there exactly once, and what stands in their place.
+`search` is the shortest that was found to catch the mutant: all orders of a scenario with so many
+crashes, faults and switches between processes, or walks by their seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Orders:
+    scenario: str
+    crashes: int = 0
+    faults: int = 0
+    switches: int = 1
+    last_first: bool = False
+    forgets: bool = True
+
+
+@dataclass(frozen=True)
+class Walks:
+    scenario: str
+    first: int
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Mutant:
+    module: str
+    edits: tuple
+    search: Orders | Walks | None = None
+
+
+# fmt: off
+MUTANTS = {
+    # ---- cells
+    "nonce": Mutant("cells", (
+        ("        nonce = self.nonce()\n", '        nonce = "0"\n'),)),
+    "read-back": Mutant("cells", (
+        ("            now = await self.read(key)\n            return now if now.etag is not None and now.nonce == nonce else None\n",
+         "            return Cell(state, payload, None, nonce, content)\n"),)),
+    "rescue": Mutant("cells", (
+        ("rescued = await self.rewrite(key, cell, LIVE)", "rescued = cell"),)),
+    "mark-fresh": Mutant("cells", (
+        ("            old = await self.read(key)\n",
+         "            old = await self.read(key)\n            if old.state == LIVE:\n                return old\n"),)),
+    "forget-if-match": Mutant("cells", (
+        ("await self.bucket.remove(key, etag)", "await self.bucket.delete(key)"),)),
+    # ---- uploads
+    "blob-before-session": Mutant("uploads", (
+        ("            # Committed before: by another replica",
+         "            blob = await cells.first(blob_key, GONE)\n            # Committed before: by another replica"),)),
+    "session-again": Mutant("uploads", (
+        ("                cell = await cells.read(key)  # as it is now", "                pass  # as it is now"),)),
+    "stub": Mutant("uploads", (
+        ("lambda: cells.first(blob_key, GONE),", "lambda: cells.read(blob_key),"),)),
+    "link-pending": Mutant("uploads", (
+        ("lambda: cells.first(link_key, PENDING),", "lambda: cells.read(link_key),"),
+        ("            if link.state == GONE:\n", "            if False:\n"))),
+    "blob-recheck": Mutant("uploads", (
+        ("live = await self._cells.set_live(key)", "live = blob"),)),
+    "session-fence": Mutant("uploads", (
+        ("            cell = await self._cells.rewrite(key, cell, CLOSING)\n", "            pass\n"),
+        ("        if cell is None or cell.state != CLOSING:\n",
+         "        if cell is None or cell.state not in (OPEN, COMMITTING, CLOSING):\n"))),
+    "blob-bump": Mutant("uploads", (
+        ("if blob.etag is None or await self._cells.write(blob_key, blob, GONE):", "if True:"),)),
+    "append-late": Mutant("uploads", (
+        ("            if now.etag != cell.etag:\n", "            if True:\n"),)),
+    # ---- blobs
+    "mount-pending": Mutant("blobs", (
+        ("lambda: cells.first(link_key, PENDING)]", "lambda: cells.read(link_key)]"),
+        ("            if link.state == GONE:\n", "            if False:\n"))),
+    "mount-check": Mutant("blobs", (
+        ("blob = await cells.set_live(blob_key)", "blob = theirs"),)),
+    "delete-doom": Mutant("blobs", (
+        ("            if link.state == LIVE:\n                doomed", "            if False:\n                doomed"),)),
+    # ---- manifests and tags
+    "manifest-pending": Mutant("manifests", (
+        ("await cells.at_once(key, PENDING, put.payload", "await cells.at_once(key, LIVE, put.payload"),
+        ("            if cell is not None and cell.state in (LIVE, PENDING):\n                return cell\n",
+         "            if cell is not None and cell.state in (LIVE, PENDING):\n                return cell._replace(state=PENDING)\n"),
+        ("state = LIVE if cell.state == DOOMED else PENDING", "state = LIVE"))),
+    "manifest-recheck": Mutant("manifests", (
+        ("return bool(await self._cells.set_live(put.key))", "return True"),)),
+    "tag-stub": Mutant("manifests", (
+        ("self._cells.at_once(key, GONE)", "self._cells.read(key)"),)),
+    "tag-before-mark": Mutant("manifests", (
+        ("                await self._mark_and_check(put, cell)\n",
+         "                await self._mark_and_check(put, cell)\n"
+         "                for tag in put.waiting:\n"
+         "                    put.cells[tag] = await self._cells.at_once(keys.tag(name, tag), GONE)\n"),)),
+    "tag-compare": Mutant("manifests", (
+        ("            return lambda: self._cells.write(key, put.cells[tag], LIVE, put.digest)\n",
+         "            async def write():\n"
+         "                return await self._cells.write(key, await self._cells.read(key), LIVE, put.digest)\n"
+         "            return write\n"),)),
+    "tag-bump": Mutant("tags", (
+        ("        if not await self._cells.rewrite(keys.tag(name, tag), cell, cell.state):\n            return True\n", ""),)),
+    "name-rescue": Mutant("manifests", (
+        ("            cell = await self._cells.read(key)\n            if cell.state == LIVE:\n",
+         "            cell = await self._cells.read(key)\n            if cell.there:\n"),)),
+    "name-after-manifest": Mutant("manifests", (
+        ("            cell = await self._claim_and_read(put)\n",
+         "            await self._name_live(name)\n            cell = await self._claim_and_read(put)\n"),
+        ("            jobs.append(lambda: self._name_live(name))\n", "            pass\n"))),
+    # ---- referrers
+    "referrer-fresh": Mutant("manifests", (
+        ("                key = keys.referrer(name, put.subject, put.digest)\n                jobs.append(lambda key=key: cells.mark(key))",
+         "                key = keys.referrer(name, put.subject, put.digest)\n                jobs.append(lambda key=key: _mark_once(cells, key))"),
+        ("@dataclass(slots=True)\nclass _Put:",
+         "async def _mark_once(cells, key):\n"
+         "    cell = await cells.read(key)\n"
+         "    return cell if cell.state == LIVE else await cells.mark(key)\n\n\n"
+         "@dataclass(slots=True)\nclass _Put:"))),
+    "referrer-order": Mutant("referrers", (
+        ("            mark = await self._cells.read(key)\n",
+         "            manifest = await self._cells.read(keys.manifest(name, digest))\n            mark = await self._cells.read(key)\n"),
+        ("                return False\n            manifest = await self._cells.read(keys.manifest(name, digest))\n",
+         "                return False\n"))),
+    "referrer-keeps": Mutant("collect", (
+        ('        kept |= {keys.last(mark.key) for mark in of["r"] if _live(mark)}\n', ""),)),
+    # ---- collection
+    "pending-counts": Mutant("manifests", (
+        ("REFERS: Final = frozenset({PENDING, LIVE, DOOMED})", "REFERS: Final = frozenset({LIVE, DOOMED})"),)),
+    "doomed-counts": Mutant("manifests", (
+        ("REFERS: Final = frozenset({PENDING, LIVE, DOOMED})", "REFERS: Final = frozenset({PENDING, LIVE})"),)),
+    "list-order": Mutant("collect", (
+        ("        await self._list_blobs()\n        await self._list_names()\n        async for repository in self._repositories():\n",
+         "        repositories = [r async for r in self._repositories()]\n        await self._list_blobs()\n        await self._list_names()\n        for repository in repositories:\n"),)),
+    "manifests-again": Mutant("collect", (
+        ("        if self._untagged:\n", "        if False:\n"),)),
+    "listed-etag": Mutant("collect", (
+        ("        if cell.etag != entry.etag:\n", "        if False:\n"),)),
+    "two-rounds": Mutant("collect", (
+        ("            await self._cells.rewrite(key, cell, DOOMED)\n",
+         "            doomed = await self._cells.rewrite(key, cell, DOOMED)\n"
+         "            if doomed:\n"
+         "                await self._cells.write(key, doomed, GONE)\n"),)),
+    "stray-check": Mutant("collect", (
+        ("        if (await self._cells.read(keys.upload(upload))).etag is None:\n", "        if True:\n"),)),
+}
+# fmt: on

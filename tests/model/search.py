@@ -1,0 +1,94 @@
+"""Running searches, in this process and, for mutants, in another one on a changed copy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from .explore import exhaust, explain, walk
+from .mutants import MUTANTS, Orders
+from .scenarios import ALL, LARGE, SMALL
+
+ROOT = Path(__file__).parents[2]
+MODELLED = ("oci", "ports", "stores")
+
+
+def settings(seed):
+    """Crashes, faults, the size of pages, delete-if-match: in all combinations."""
+    return {
+        "crashes": seed % 3,
+        "faults": seed // 3 % 4,
+        "page": (1000, 2)[seed // 12 % 2],
+        "forgets": seed // 24 % 3 > 0,
+    }
+
+
+def walks(count, first=0):
+    """Walks over all scenarios in turn, half of them over the large ones.
+
+    Returns (walks, requests, the explained violation or None).
+    """
+    requests = 0
+    for seed in range(first, first + count):
+        group = LARGE if seed % 2 else SMALL
+        scenario = group[seed // 2 % len(group)]
+        steps, trace, violation = walk(scenario, seed, **settings(seed // 7))
+        requests += steps
+        if violation:
+            text = explain(scenario, trace, **settings(seed // 7))
+            return seed - first + 1, requests, f"{scenario.name}, seed {seed}\n{text}"
+    return count, requests, None
+
+
+def run(search):
+    """Returns what the search found, or None."""
+    scenario = ALL[search.scenario]
+    if isinstance(search, Orders):
+        bounds = {
+            "crashes": search.crashes, "faults": search.faults, "forgets": search.forgets
+        }  # fmt: skip
+        return exhaust(scenario, search.switches, search.last_first, limit=50_000, **bounds)[3]
+    for seed in range(search.first, search.first + search.count):
+        violation = walk(scenario, seed, **settings(seed))[2]
+        if violation:
+            return violation
+    return None
+
+
+def mutate(name, folder):
+    """A copy of what is modelled, below `folder`, without one guard."""
+    package = Path(folder) / "wasmhold"
+    for part in MODELLED:
+        shutil.copytree(
+            ROOT / "src/wasmhold" / part,
+            package / part,
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
+    shutil.copy(ROOT / "src/wasmhold/__init__.py", package)
+    mutant = MUTANTS[name]
+    path = package / "stores" / "bucket" / f"{mutant.module}.py"
+    text = path.read_text()
+    for old, new in mutant.edits:
+        assert text.count(old) == 1, (
+            f"{name}: {mutant.module}.py has {old!r} {text.count(old)} times"
+        )
+        text = text.replace(old, new)
+    path.write_text(text)
+
+
+def elsewhere(folder, *arguments):
+    """``python -m tests.model ...`` on the copy in `folder`; its last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.model", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = done.stdout.splitlines()
+    assert lines, done.stderr
+    return lines[-1]
