@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wasmhold.cli.commands.serve import Plan, SystemRandomness
+from wasmhold.cli.commands.serve import Plan
 from wasmhold.faults import Faults
 from wasmhold.oci import limits
 from wasmhold.ports.runtime import Inline
 from wasmhold.registry import Registry, Settings
 from wasmhold.servers.application import Application
+from wasmhold.servers.asgi import SystemRandomness
 from wasmhold.stores.memory import MemoryStore
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
@@ -50,6 +51,13 @@ class AsyncioRuntime(Inline):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class SystemRandomness:
+    """`ports.runtime.Randomness` of the operating system."""
+
+    def token(self, size: int) -> bytes:
+        return os.urandom(size)
 
 
 class RequestBody:

@@ -19,7 +19,7 @@ from ...registry import Registry, Settings
 from ...servers import granian
 from ...servers.access_log import FORMATS, AccessLog
 from ...servers.application import Application
-from ...servers.asgi import BODY_IDLE_S, SEND_IDLE_S, AsyncioRuntime, Edge
+from ...servers.asgi import BODY_IDLE_S, SEND_IDLE_S, AsyncioRuntime, Edge, SystemRandomness
 from ...stores.memory import MemoryStore
 
 
@@ -33,11 +33,6 @@ class Plan:
     log: str = "text"
     body_idle_s: float = BODY_IDLE_S
     send_idle_s: float = SEND_IDLE_S
-
-
-class SystemRandomness:
-    def token(self, size: int) -> bytes:
-        return os.urandom(size)
 
 
 def application(plan: Plan) -> Application:

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from click.testing import CliRunner
+
+from tests.registries import serving
+from wasmhold import __version__
+from wasmhold.cli.commands.serve import serve
+from wasmhold.testing.covers import covers
+
+
+def wasmhold(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wasmhold", *arguments], capture_output=True, text=True, timeout=30
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["version"]])
+def test_version(arguments):
+    assert wasmhold(*arguments).stdout == f"wasmhold {__version__}\n"
+
+
+def test_help_names_the_commands():
+    assert "serve" in wasmhold("--help").stdout
+    assert wasmhold("serve", "--help").returncode == 0
+    assert wasmhold("nonsense").returncode == 2
+
+
+# fmt: off
+WRONG = [
+    # arguments,                                            what is said
+    ([],                                                    "--memory"),
+    (["--memory", "--listen", "5000"],                      "HOST:PORT"),
+    (["--memory", "--listen", "localhost:99999"],           "HOST:PORT"),
+    (["--memory", "--listen", ":5000"],                     "HOST:PORT"),
+    (["--memory", "--listen", "0.0.0.0:0"],                 "is not loopback"),
+    (["--memory", "--listen", "example.org:0"],             "is not loopback"),
+    (["--memory", "--listen", "[::]:0"],                    "is not loopback"),
+    (["--memory", "--manifest-limit", "0"],                 "--manifest-limit"),
+    (["--memory", "--warning", "a\nb"],                     "printable"),
+    (["--memory", "--warning", "x" * 5000],                 "4096"),
+    (["--memory", "--faults", "/nowhere"],                  "--faults"),
+    (["--memory", "--log", "xml"],                          "--log"),
+    (["--memory", "--unknown"],                             "--unknown"),
+]
+FAULTS = [
+    # file,                                                 what is said
+    ("x",                                                   "want [[fault]]"),
+    ("[[fault]]\noperation='tags'",                         "want [[fault]]"),
+    ("[[fault]]\noperation='nonsense'\nerror='500'",        "no such operation"),
+    ("[[fault]]\noperation='tags'\nerror='200'",            "want a status"),
+    ("[[fault]]\noperation='tags'\nerror='NONSENSE'",       "no such code"),
+]
+# fmt: on
+
+
+@covers("OW-102", "OW-103", "DS-121")
+@pytest.mark.parametrize(("arguments", "said"), WRONG)
+def test_wrong_use_is_told(arguments, said):
+    ran = CliRunner().invoke(serve, arguments)
+    assert ran.exit_code == 2
+    assert said in ran.output
+    assert "Traceback" not in ran.output
+
+
+@pytest.mark.parametrize(("content", "said"), FAULTS)
+def test_wrong_faults_are_told(content, said, tmp_path):
+    path = tmp_path / "faults.toml"
+    path.write_text(content)
+    ran = CliRunner().invoke(serve, ["--memory", "--faults", str(path)])
+    assert ran.exit_code == 2
+    assert said in ran.output
+
+
+def test_a_name_that_is_not_known_is_told():
+    ran = wasmhold("serve", "--memory", "--listen", "no.such.host.invalid:0", "--anonymous", "pull")
+    assert ran.returncode == 1
+    assert "cannot listen on no.such.host.invalid:0" in ran.stderr
+
+
+@covers("BR-005", "OW-103", "BR-143")
+def test_it_says_where_it_serves_and_ends_in_peace():
+    with serving("--log", "text") as server:
+        with urllib.request.urlopen(f"{server.url}v2/") as answer:
+            assert answer.status == 200
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(20) == 0
+        log = server.log.read_text()
+    assert f"wasmhold: serving {server.url} (memory, 1 worker)\n" in log
+    assert ' GET "/v2/" ping 200 2 ' in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::1]"])
+def test_other_names_of_loopback(host):
+    with serving("--listen", f"{host}:0") as server:
+        with urllib.request.urlopen(f"{server.url}v2/") as answer:
+            assert answer.status == 200
+
+
+def test_anonymous_pull_is_read_only():
+    with serving("--listen", "0.0.0.0:0", "--anonymous", "pull", "--log", "off") as server:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{server.port}/v2/a/blobs/uploads/", method="POST"
+        )
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        assert caught.value.code == 403
+        caught.value.close()
