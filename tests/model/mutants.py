@@ -139,7 +139,7 @@ MUTANTS = {
     "two-rounds": Mutant("collect", (
         ("            await self._cells.rewrite(key, cell, DOOMED)\n",
          "            doomed = await self._cells.rewrite(key, cell, DOOMED)\n"
-         "            if doomed:\n"
+         "            if doomed and end == GONE:\n"
          "                await self._cells.write(key, doomed, GONE)\n"),)),
     "stray-check": Mutant("collect", (
         ("        if (await self._cells.read(keys.upload(upload))).etag is None:\n", "        if True:\n"),)),

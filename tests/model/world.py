@@ -138,8 +138,8 @@ class Strand:
         # Not close(): in Python 3.11 that leaves asynchronous generators "running".
         try:
             self.coroutine.throw(Crash())
-        except (Crash, StopIteration):
-            pass
+        except (Crash, StopIteration, RuntimeError):
+            pass  # RuntimeError: it has ended already
 
 
 ETAGS = {}
