@@ -15,6 +15,7 @@ import uvicorn
 from tests.registries import application, flags, plan, serving
 from wasmhold.cli.commands.serve import edge
 from wasmhold.servers.asgi import Edge
+from wasmhold.testing.covers import covers
 from wasmhold.testing.senders import to_application, to_asgi, to_url
 from wasmhold.testing.transcript import Difference, Send, parse, replay
 
@@ -76,6 +77,7 @@ def uvicorn_url() -> Iterator[str]:
     thread.join()
 
 
+@covers("OW-120", "BR-097")
 @pytest.mark.parametrize("transcript", PLAIN, ids=name)
 def test_uvicorn(transcript, uvicorn_url):
     with to_url(uvicorn_url) as send:

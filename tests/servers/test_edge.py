@@ -198,7 +198,7 @@ def test_a_slow_reader_that_goes_on_gets_it_all(server):
 # ---- connections that are slow or silent
 
 
-@covers("BR-085")
+@covers("BR-085", "OW-119")
 @pytest.mark.parametrize("said", [b"", b"GET /v2/ HTTP/1.1\r\nHos"])
 def test_slow_and_silent_connections_end(server, said):
     with Connection(server) as c:
