@@ -20,6 +20,14 @@ def wasmhold(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_errors_say_what_and_what_next():
+    ran = wasmhold("serve", "--memory", "--listen", "x")
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr.startswith("error: Invalid value for '--listen': 'x' is not HOST:PORT")
+    assert ran.stderr.endswith("hint: wasmhold serve --help\n")
+
+
 @pytest.mark.parametrize("arguments", [["--version"], ["version"]])
 def test_version(arguments):
     assert wasmhold(*arguments).stdout == f"wasmhold {__version__}\n"

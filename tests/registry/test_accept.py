@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wasmhold.oci.descriptor import Descriptor
 from wasmhold.oci.digest import Digest
@@ -33,6 +35,11 @@ ACCEPTS = [
 @pytest.mark.parametrize(("accept", "takes"), ACCEPTS)
 def test_accepts(accept, takes):
     assert accepts(accept, "a/b") is takes
+
+
+@given(st.lists(st.text(max_size=12)).map(tuple), st.text(max_size=12))
+def test_any_header_takes_or_does_not(accept, media_type):
+    assert accepts(accept, media_type) in (True, False)
 
 
 def child(number, media_type=IMAGE_MANIFEST, **platform):

@@ -8,7 +8,13 @@ import json
 import pytest
 
 from tests.registries import application
-from wasmhold.oci.errors import StoreUnavailable
+from wasmhold.oci.errors import (
+    ContentDamaged,
+    OutOfSpace,
+    StoreUnavailable,
+    TooManyRequests,
+    Unauthorized,
+)
 from wasmhold.ports.body import BytesBody
 from wasmhold.protocol import Response
 from wasmhold.servers.access_log import FORMATS, AccessLog
@@ -124,6 +130,32 @@ def test_a_body_that_breaks_before_its_first_byte_has_an_answer(caplog):
     status, _, body = talk(Edge(made), fields=[HOST])
     assert status == 500
     assert b"secret" not in body
+
+
+# fmt: off
+STORE_ERRORS = [
+    (StoreUnavailable("x"), 503, "UNAVAILABLE"),
+    (OutOfSpace("x"),       507, "OUT_OF_SPACE"),
+    (ContentDamaged("x"),   500, "UNKNOWN"),
+    (TooManyRequests(3),    429, "TOOMANYREQUESTS"),
+    (Unauthorized("Basic"), 401, "UNAUTHORIZED"),
+]
+# fmt: on
+
+
+@covers("BR-070", "BR-067", "DS-014")
+@pytest.mark.parametrize(("error", "status", "code"), STORE_ERRORS)
+def test_what_the_store_says_is_told(error, status, code):
+    made = application()
+
+    async def tags(name, after, limit):
+        raise error
+
+    made.registry.store.tags = tags
+    found, head, body = talk(Edge(made), path="/v2/a/tags/list", fields=[HOST])
+    assert found == status
+    assert json.loads(body)["errors"][0]["code"] == code
+    assert (b"retry-after" in head) == (status in (429, 503))
 
 
 def test_a_body_that_is_too_short_is_cut():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -479,9 +480,12 @@ def stream_in(server: Server, repo: str, size: int) -> str:
         for _ in range(size // MIB):
             c.socket.sendall(piece)
             hasher.update(piece)
-        assert status(c.head()) == 202
+        head = c.head()
+        assert status(head) == 202
+    session = re.search(r"^location: (.*)\r$", head, re.MULTILINE | re.IGNORECASE)[1]
     digest = f"sha256:{hasher.hexdigest()}"
-    assert ask(server, "PUT", f"{session}?digest={digest}")[0] == 201
+    join = "&" if "?" in session else "?"
+    assert ask(server, "PUT", f"{session}{join}digest={digest}")[0] == 201
     return digest
 
 

@@ -15,6 +15,6 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["version"]):
         print(f"wasmhold {__version__}")
         return
-    from .group import group
+    from .group import run
 
-    group(_COMMANDS)()
+    sys.exit(run(_COMMANDS))

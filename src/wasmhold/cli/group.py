@@ -28,6 +28,34 @@ class LazyGroup(click.Group):
         return command
 
 
+class CommandFailed(click.ClickException):
+    """`what` went wrong; `hint` is the next step."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
+def run(places: Mapping[str, str]) -> int:
+    """Run the program; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    try:
+        group(places)(prog_name="wasmhold", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "wasmhold"
+        return _told(error, f"{command} --help")
+    except CommandFailed as error:
+        return _told(error, error.hint)
+    except click.Abort:
+        return 130
+    return 0
+
+
+def _told(error: click.ClickException, hint: str) -> int:
+    click.echo(f"error: {error.format_message()}", err=True)
+    click.echo(f"hint: {hint}", err=True)
+    return error.exit_code
+
+
 def group(places: Mapping[str, str]) -> click.Group:
     """`places`: name of a command to ``module:attribute``."""
     made = LazyGroup(

@@ -7,12 +7,14 @@ it on and hold the socket, never listening on it.
 
 from __future__ import annotations
 
+import gc
 import logging
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from granian import Granian
@@ -93,7 +95,14 @@ def serve(
         log_enabled=False,
     )
     threading.Thread(target=_watch, args=(address, when_ready), daemon=True).start()
-    server.serve(target_loader=load, wrap_loader=False)
+    server.serve(target_loader=partial(_load, load), wrap_loader=False)
+
+
+def _load(load: Callable[[], Any]) -> Any:
+    """In the serving process: what is there from the start is nothing for the garbage collector."""
+    application = load()
+    gc.freeze()
+    return application
 
 
 def _watch(address: Address, when_ready: Callable[[str], None]) -> None:

@@ -15,7 +15,8 @@
     < 416
     < error: BLOB_UPLOAD_INVALID
 
-`!` names settings that the registry must have; `=` defines bytes, whose ``{config}``,
+`!` names settings that the registry must have; `=` defines bytes (text, ``2048 bytes``, or
+``2048 letters`` that fit into JSON), whose ``{config}``,
 ``{config.digest}``, ``{config.sha512}``, ``{config.size}`` stand in what follows.  ``{repo}`` and
 ``{other}`` are repositories of this run alone.  A request has a line, header fields, and ``body:``
 or ``chunked: a | b`` (two pieces, no length).  An answer has a status (``200|404``), fields (a
@@ -34,7 +35,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _VARIABLE: Final = re.compile(r"\{([a-z][a-z0-9-]*)(?:\.([a-z0-9]+))?\}")
-_SIZE: Final = re.compile(r"([0-9]+) bytes")
+_SIZE: Final = re.compile(r"([0-9]+) (bytes|letters)")
+_LETTERS: Final = str.maketrans("0123456789", "ghijklmnop")
 
 
 @dataclass(slots=True)
@@ -128,8 +130,9 @@ class _Values:
     def define(self, key: str, text: str) -> None:
         size = _SIZE.fullmatch(text)
         if size:
-            seed = hashlib.sha256(key.encode()).digest()
-            count = int(size[1])
+            count, seed = int(size[1]), hashlib.sha256(key.encode()).digest()
+            if size[2] == "letters":
+                seed = seed.hex().translate(_LETTERS).encode()
             self._values[key] = (seed * (count // len(seed) + 1))[:count]
         else:
             self._values[key] = self.fill(text)

@@ -21,6 +21,7 @@ from ...servers.access_log import FORMATS, AccessLog
 from ...servers.application import Application
 from ...servers.asgi import BODY_IDLE_S, SEND_IDLE_S, AsyncioRuntime, Edge, SystemRandomness
 from ...stores.memory import MemoryStore
+from ..group import CommandFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +190,9 @@ def serve(
     try:
         address = granian.reserve(host, port)
     except OSError as error:
-        raise click.ClickException(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; "
-            "stop what listens there, or choose another port with --listen"
+        raise CommandFailed(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            "stop what listens there, or choose another address with --listen",
         ) from None
     granian.serve(
         partial(edge, plan),
