@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from wasmhold.oci.errors import ContentDamaged, WasmholdError
 from wasmhold.ports.body import BytesBody
 from wasmhold.stores.bucket import keys
-from wasmhold.stores.bucket.cells import COMMITTING
+from wasmhold.stores.bucket.cells import COMMITTING, DOOMED, LIVE, NOTHING, OPEN
 from wasmhold.stores.bucket.uploads import Session
 
 from .content import BLOB_DIGESTS, BLOBS, DOCUMENTS
@@ -187,6 +187,28 @@ async def half_committed(world, store):
     await cells.write(key, cell, COMMITTING, str(session))
 
 
+def doom(key):
+    """The last step of a collector that listed the references before there was any."""
+
+    async def process(world, store):
+        cell = await store._cells.read(key)
+        if cell.state == LIVE:
+            await store._cells.rewrite(key, cell, DOOMED)
+
+    return process
+
+
+doom_blob = doom(keys.blob(BLOB_DIGESTS["d"]))
+doom_manifest = doom(keys.manifest("p", DOCUMENTS["m"].digest))
+
+
+async def strays(world, store):
+    """Bytes of sessions that are gone, and a session that is the last of all."""
+    for session in ("00000000", "00000001", "fffffffe"):
+        world.store[keys.data(session, "part")] = b"stray"
+    await store._cells.write(keys.upload("ffffffff"), NOTHING, OPEN, str(Session("p", "sha256")))
+
+
 async def append_wrong(world, store):
     try:
         await store.upload_append("p", world.box, None, BytesBody(b"other bytes"))
@@ -240,6 +262,15 @@ SMALL = [
     Scenario("append, and go on elsewhere", [append_rest, commit_rest], open_session),
     Scenario("delete a blob and push", [push("p", "m", tries=2, upload_first=False),
                                         delete_blob("p", "d")], blob("p")),
+    Scenario("a link is doomed for a moment", [delete_blob("p", "d"), collector(1)],
+             chain(push("p", "m"), doom_blob)),
+    Scenario("a blob is doomed at a bad moment",
+             [mount_push("q", None, "m"), collector(1), doom_blob],
+             chain(blob("p"), delete_blob("p", "d"))),
+    Scenario("a manifest is doomed at a bad moment",
+             [tag("p", "i", ["t"]), collector(1, untagged=True), doom_manifest],
+             chain(blob("p"), tag("p", "n", []), tag("p", "m", [])), untagged=True),
+    Scenario("bytes without a session", [push("p", "m"), collector(1)], strays),
     Scenario("delete a blob, twice, and mount",
              [mount_push("p", "q", "m"), delete_blob("p", "d"), delete_blob("p", "d")],
              chain(blob("p"), blob("q"))),

@@ -48,7 +48,8 @@ def run(search):
     scenario = ALL[search.scenario]
     if isinstance(search, Orders):
         bounds = {
-            "crashes": search.crashes, "faults": search.faults, "forgets": search.forgets
+            "crashes": search.crashes, "faults": search.faults,
+            "forgets": search.forgets, "page": search.page,
         }  # fmt: skip
         return exhaust(scenario, search.switches, search.last_first, limit=50_000, **bounds)[3]
     for seed in range(search.first, search.first + search.count):

@@ -41,7 +41,7 @@ class State(IntEnum):
 
 
 GONE, PENDING, LIVE, DOOMED, DEAD, OPEN, COMMITTING, CLOSING = State
-THERE: Final = frozenset({LIVE, DOOMED})  # for readers: a doomed thing is there until it is gone
+THERE: Final = (LIVE, DOOMED)  # for readers: a doomed thing is there until it is gone
 _STATES: Final = tuple(State)
 
 
@@ -73,6 +73,11 @@ def unpack(body: bytes, etag: str) -> Cell:
     nonce, length, payload = body[:end].decode().split(" ", 2)
     content = body[end + 1 : end + 1 + int(length)] if length != "0" else b""
     return Cell(_STATES[len(body) % 8], payload, etag, nonce, content)
+
+
+def payload_of(body: bytes) -> str:
+    """`Cell.payload` without the rest: for the read of a tag, which every pull begins with."""
+    return body[: body.index(b"\n")].decode().split(" ", 2)[2]
 
 
 def state_of(entry: Entry) -> State:

@@ -25,7 +25,7 @@ from .referrers import BucketReferrers
 from .tags import BucketTags
 
 # A manifest that is pending refers too: its writer has seen, or will see, its targets live.
-REFERS: Final = frozenset({PENDING, LIVE, DOOMED})
+REFERS: Final = (PENDING, LIVE, DOOMED)
 
 _REFERENCES: Final = 256 * 1024  # references that are remembered, of all manifests together
 

@@ -6,7 +6,7 @@ from ...oci.digest import Digest
 from ...oci.errors import ManifestUnknown, WasmholdError
 from ...ports.store import TagGuard
 from . import keys
-from .cells import GONE, LIVE, Cell, Cells, state_of, turns, unpack
+from .cells import GONE, LIVE, Cell, Cells, payload_of, state_of, turns
 from .port import PAGE
 
 
@@ -22,7 +22,7 @@ class BucketTags:
         got = await self._cells.bucket.get(keys.tag(name, tag))
         if got is None or len(got[0]) % 8 != LIVE:
             return None
-        return keys.digest_of(unpack(*got).payload)
+        return keys.digest_of(payload_of(got[0]))
 
     async def delete(self, name: str, tag: str, guard: TagGuard) -> None:
         key = keys.tag(name, tag)
