@@ -13,7 +13,7 @@ help:  ## what there is
 setup: $(STAMP)  ## an environment in .venv, with the program .venv/bin/wasmhold
 
 $(STAMP): requirements/dev.txt pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

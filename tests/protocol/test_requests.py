@@ -15,6 +15,7 @@ from wasmhold.oci.errors import (
     InputError,
     RequestInvalid,
     UploadInvalid,
+    UploadUnknown,
     WasmholdError,
 )
 from wasmhold.protocol import Request, read, write_request
@@ -94,6 +95,9 @@ REFUSED = [
     (Request("POST", "/v2/a/blobs/uploads/", "digest="),                   DigestInvalid),
     (Request("PUT", "/v2/a/blobs/uploads/s"),                              DigestInvalid),
     (Request("PATCH", "/v2/a/blobs/uploads/s", "", [(b"content-range", b"0-")]), UploadInvalid),
+    (Request("GET", "/v2/a/blobs/uploads/x.y"),                            UploadUnknown),
+    (Request("GET", "/v2/a/blobs/uploads/..%2fb"),                         UploadUnknown),
+    (Request("GET", "/v2/a/blobs/uploads/" + "x" * 65),                    UploadUnknown),
     (Request("GET", "/v2x/"),                                              EndpointUnknown),
     (Request("GET", "*"),                                                  EndpointUnknown),
 ]

@@ -6,6 +6,7 @@ Source: distribution-spec, "Endpoints".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ from ..oci.errors import (
     RequestInvalid,
     SizeInvalid,
     Unsupported,
+    UploadUnknown,
 )
 from ..oci.media_types import is_media_type, without_parameters
 from ..oci.reference import parse_name, parse_tag, parse_tag_or_digest
@@ -29,6 +31,7 @@ from .messages import Request, field, field_values
 from .ranges import ByteRange, parse_content_range
 
 _PREFIX: Final = "/v2/"
+_SESSION: Final = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _MAX_PARAMETERS: Final = 200  # of a query: a push with 100 tags is far below
 
 
@@ -256,7 +259,11 @@ def _uploads(request: Request, name: str) -> op.Operation:
 
 def _upload(request: Request, name: str, last: str) -> op.Operation:
     method = _method(request, "GET", "PATCH", "PUT", "DELETE")
-    at = op.UploadLocation(parse_name(name), _decoded(last, request.path))
+    name, session = parse_name(name), _decoded(last, request.path)
+    # A store makes keys and paths of it, so nothing else passes: no slash, no dot.
+    if _SESSION.fullmatch(session) is None:
+        raise UploadUnknown(name, session[:100])
+    at = op.UploadLocation(name, session)
     if method == "GET":
         return op.GetUpload(at)
     if method == "DELETE":
