@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -441,6 +442,15 @@ def test_sigterm_does_not_wait_for_ever():
             server.process.terminate()
             server.process.wait(20)
             assert time.monotonic() - start < 15
+
+
+def test_sighup_loses_nothing():
+    with serving("--log", "off") as server:
+        digest = push(server, "hang/up", b"content")
+        for pid in server.pids():
+            os.kill(pid, signal.SIGHUP)
+        time.sleep(0.5)
+        assert ask(server, "GET", f"/v2/hang/up/blobs/{digest}")[0] == 200
 
 
 def test_a_worker_that_dies_is_no_quiet_loss():

@@ -8,7 +8,7 @@ it on and hold the socket, never listening on it.
 from __future__ import annotations
 
 import gc
-import logging
+import signal
 import socket
 import threading
 import time
@@ -25,8 +25,6 @@ HEAD_TIMEOUT_MS: Final = 20_000  # for all lines of a request's head
 HEAD_SIZE: Final = 128 * 1024  # bytes of a request's head
 CONNECTIONS: Final = 2048  # open ones for each worker, idle ones too
 BACKLOG: Final = 1024
-
-_LOG = logging.getLogger("wasmhold")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +92,8 @@ def serve(
         log_access=False,
         log_enabled=False,
     )
+    # Granian would answer SIGHUP with new workers, and what is in memory would go with the old one.
+    server.on_startup(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     threading.Thread(target=_watch, args=(address, when_ready), daemon=True).start()
     server.serve(target_loader=partial(_load, load), wrap_loader=False)
 
