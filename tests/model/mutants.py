@@ -3,7 +3,7 @@
 A guard is a rule without which something is lost in some order of the requests.  `edits` are
 texts of one module, each of which must be there exactly once, and what stands in their place.
 `search` is the shortest that was found to catch the mutant: all orders of a scenario with so many
-crashes, faults and switches between processes, or walks by their seeds.
+crashes, faults and switches between processes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ class Orders:
     forgets: bool = True
     page: int = 1000
 
-
-@dataclass(frozen=True)
-class Walks:
-    scenario: str
-    first: int
-    count: int = 1
+    def __str__(self):
+        more = [
+            f"{self.crashes} crash" if self.crashes else "",
+            f"{self.faults} fault" if self.faults else "",
+            f"{self.switches} switch" if self.switches else "",
+            "last strand first" if self.last_first else "",
+            "" if self.forgets else "no delete-if-match",
+            f"pages of {self.page}" if self.page < 1000 else "",
+        ]
+        return ", ".join([self.scenario, *filter(None, more)])
 
 
 @dataclass(frozen=True)
 class Mutant:
     module: str
     edits: tuple
-    search: Orders | Walks | None = None
+    search: Orders
 
 
 # fmt: off

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from .explore import exhaust, explain, walk
-from .mutants import MUTANTS, Orders
+from .mutants import MUTANTS
 from .scenarios import ALL, LARGE, SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -45,18 +45,13 @@ def walks(count, first=0):
 
 def run(search):
     """Returns what the search found, or None."""
-    scenario = ALL[search.scenario]
-    if isinstance(search, Orders):
-        bounds = {
-            "crashes": search.crashes, "faults": search.faults,
-            "forgets": search.forgets, "page": search.page,
-        }  # fmt: skip
-        return exhaust(scenario, search.switches, search.last_first, limit=50_000, **bounds)[3]
-    for seed in range(search.first, search.first + search.count):
-        violation = walk(scenario, seed, **settings(seed))[2]
-        if violation:
-            return violation
-    return None
+    settings = {
+        "crashes": search.crashes,
+        "faults": search.faults,
+        "forgets": search.forgets,
+        "page": search.page,
+    }
+    return exhaust(ALL[search.scenario], search.switches, search.last_first, **settings)[3]
 
 
 def mutate(name, folder):
