@@ -7,6 +7,7 @@ from wasmhold.oci.digest import Digest
 from wasmhold.oci.errors import (
     ContentDamaged,
     DigestMismatch,
+    ManifestUnknown,
     PreconditionFailed,
     RangeInvalid,
     UploadUnknown,
@@ -14,7 +15,8 @@ from wasmhold.oci.errors import (
 from wasmhold.oci.limits import KIB, MIB
 from wasmhold.ports.body import read_all
 from wasmhold.ports.runtime import Inline, run
-from wasmhold.stores.bucket import staging
+from wasmhold.stores.bucket import keys, staging
+from wasmhold.stores.bucket.cells import GONE
 from wasmhold.stores.bucket.port import Unsupported
 from wasmhold.stores.bucket.store import BucketStore
 from wasmhold.stores.memory import MemoryBucket
@@ -286,6 +288,47 @@ def test_a_refused_put_leaves_stubs_alone():
     assert replicas.keys("r/a/_x") == replicas.keys("r/a/_r") == []
     run(suite.collect(store))
     assert replicas.keys() == []
+
+
+def dangling():
+    """A delete of a manifest that died before it came to the tag."""
+    (store,) = Replicas(1).stores
+    digest = run(suite.push_image(store, "a", "one", "t"))
+    key = keys.manifest("a", digest)
+    cell = run(store._cells.read(key))
+    run(store._cells.write(key, cell, GONE, cell.payload))
+    return store, digest
+
+
+def absent_only(tag, current):
+    if current is not None:
+        raise PreconditionFailed(tag, str(current))
+
+
+def test_a_tag_whose_manifest_is_gone_is_absent_for_the_guard():
+    store, digest = dangling()
+    assert run(store.tag_get("a", "t")) in (None, digest)
+    assert run(store.manifest_get("a", digest)) is None
+    config = run(suite.push(store, "a", b"config"))
+    two = run(suite.put(store, "a", suite.image(config), "t", guard=absent_only))
+    assert run(store.tag_get("a", "t")) == two
+    with pytest.raises(PreconditionFailed):
+        run(suite.put(store, "a", suite.image(config), "t", guard=absent_only))
+
+
+def test_a_delete_that_died_is_finished_by_its_repeat():
+    store, digest = dangling()
+    with pytest.raises(ManifestUnknown):
+        run(store.manifest_delete("a", digest, suite.allow))
+    assert run(store.tag_get("a", "t")) is None
+    assert run(store.tags("a", "", 10)) == []
+
+
+def test_a_delete_that_died_is_finished_by_a_collection():
+    store, _ = dangling()
+    run(suite.collect(store))
+    assert run(store.tag_get("a", "t")) is None
+    assert run(store.repositories("", 10)) == []
 
 
 def test_the_same_bytes_as_another_media_type():

@@ -87,7 +87,8 @@ def state_of(entry: Entry) -> State:
 def turns() -> Iterator[int]:
     """The turns of a loop that begins anew when somebody else was faster.
 
-    Raises StoreUnavailable when there were too many: the caller may ask again.
+    Raises StoreUnavailable when there were too many: the caller may ask again.  So nothing that
+    stands behind such a loop is reached, as the AssertionError there tells the type checker.
     """
     yield from range(_TURNS)
     raise StoreUnavailable("too many others write to the same place: come again")

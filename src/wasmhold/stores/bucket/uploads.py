@@ -212,8 +212,9 @@ class BucketUploads:
     async def _blob(self, upload: str, session: Session, key: str, blob: Cell) -> str | None:
         """The payload of the live blob, which may be an older one; None: begin anew.
 
-        A blob that is there already keeps its bytes.  The new ones were verified like the old,
-        and go with their session.
+        A blob that is there already keeps its bytes: they were verified when they came, and
+        neither memory nor an object store changes them after that.  The new ones were verified
+        too, and go with their session.
         """
         live: Cell | None = None
         if blob.there:
