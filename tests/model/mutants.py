@@ -173,8 +173,8 @@ MUTANTS = {
         ("REFERS: Final = (PENDING, LIVE, DOOMED)", "REFERS: Final = (PENDING, LIVE)"),),
         Orders("a link is doomed for a moment")),
     "list-order": Mutant("collect", (
-        ("        await self._list_blobs()\n        await self._list_names()\n        async for repository in self._repositories():\n",
-         "        repositories = [r async for r in self._repositories()]\n        await self._list_blobs()\n        await self._list_names()\n        for repository in repositories:\n"),),
+        ("        self._blobs = await self._targets(keys.BLOBS, keys.last)\n", "        repositories = [r async for r in self._repositories()]\n        self._blobs = await self._targets(keys.BLOBS, keys.last)\n"),
+        ("        async for repository in self._repositories():\n", "        for repository in repositories:\n")),
         Orders("a blob is doomed at a bad moment")),
     "manifests-again": Mutant("collect", (
         ("        if self._untagged:\n", "        if False:\n"),),

@@ -99,8 +99,8 @@ class _Round:
         self._names: dict[str, Entry] = {}
 
     async def run(self) -> Collected:
-        await self._list_blobs()
-        await self._list_names()
+        self._blobs = await self._targets(keys.BLOBS, keys.last)
+        self._names = await self._targets(keys.NAMES, keys.repository_of_name)
         async for repository in self._repositories():
             await self._repository(repository)
         await self._do([self._job(blob, DEAD) for blob in self._blobs.values()])
@@ -117,21 +117,15 @@ class _Round:
 
     # ---- the listings
 
-    async def _list_blobs(self) -> None:
-        async for page in self._cells.pages(keys.BLOBS):
+    async def _targets(self, prefix: str, name_of: Callable[[str], str]) -> dict[str, Entry]:
+        """Those below `prefix` that may go; stubs go at once."""
+        found: dict[str, Entry] = {}
+        async for page in self._cells.pages(prefix):
+            await self._do([self._job(e, GONE) for e in page if state_of(e) == GONE])
             for entry in page:
-                await self._list_target(entry, self._blobs, keys.last(entry.key))
-
-    async def _list_names(self) -> None:
-        async for page in self._cells.pages(keys.NAMES):
-            for entry in page:
-                await self._list_target(entry, self._names, keys.repository_of_name(entry.key))
-
-    async def _list_target(self, entry: Entry, targets: dict[str, Entry], key: str) -> None:
-        if state_of(entry) == GONE:
-            await self._forget(entry)
-        elif self._due(entry):
-            targets[key] = entry
+                if state_of(entry) != GONE and self._due(entry):
+                    found[name_of(entry.key)] = entry
+        return found
 
     async def _repositories(self) -> AsyncGenerator[_Repository, None]:
         """Each repository that has any key, when all of them are listed."""

@@ -223,46 +223,55 @@ class BucketManifests:
 
     async def delete(self, name: str, digest: Digest, guard: TagGuard) -> None:
         key, text = keys.manifest(name, digest), str(digest)
+        tags: dict[str, Cell] = {}
         for _ in turns():
             cell = await self._cells.read(key)
             if not cell.there:
                 break
-            for tag, tag_cell in await self._tags_of(name, text):
+            tags = await self._tags_of(name, text)
+            for tag, tag_cell in tags.items():
                 await self._tags.ask(guard, name, tag, tag_cell)
+            # The payload stays: a repeat reads the subject in it.
             if await self._cells.write(key, cell, GONE, cell.payload):
                 break
         # From here on the tags that point here are absent for every reader, and who marks one now
         # looks at the manifest after that.  A repeat finishes what an earlier attempt left.
-        if cell.etag is not None and cell.state in (GONE, LIVE, DOOMED):
-            await self._clean(name, text, cell.payload)
+        if cell.etag is not None and cell.state != PENDING:
+            await self._clean(name, text, cell.payload, tags)
         if not cell.there:
             raise ManifestUnknown(name, text)
 
-    async def _clean(self, name: str, digest: str, payload: str) -> None:
-        for tag, cell in await self._tags_of(name, digest):
-            key = keys.tag(name, tag)
-            for _ in turns():
-                if await self._cells.write(key, cell, GONE):
-                    break
-                cell = await self._cells.read(key)
-                if cell.state != LIVE or cell.payload != digest:
-                    break
+    async def _clean(self, name: str, digest: str, payload: str, before: dict[str, Cell]) -> None:
+        """Remove what pointed to the manifest; `before`: the tags that did while it was there."""
+
+        async def remove(tag: str) -> None:
+            cell = before.get(tag)
+            if cell is None or not await self._cells.write(keys.tag(name, tag), cell, GONE):
+                # Changed since, perhaps by somebody who has brought the manifest back.
+                await self._tags.drop_dangling(name, tag)
+
+        tags = await self._marked(name, digest)
+        await self._cells.side_by_side([lambda tag=tag: remove(tag) for tag in tags])  # type: ignore[misc]
         subject = payload.split(" ", 2)[1] if payload else "-"
         if subject != "-":
             await self._referrers.drop(name, subject, digest)
 
-    async def _tags_of(self, name: str, digest: str) -> list[tuple[str, Cell]]:
-        """The tags that point to the manifest, by its marks."""
+    async def _tags_of(self, name: str, digest: str) -> dict[str, Cell]:
+        """The tags that point to the manifest."""
 
         async def read(tag: str) -> tuple[str, Cell]:
             return tag, await self._cells.read(keys.tag(name, tag))
 
-        marks = await self._cells.listed(keys.marks(name, digest))
-        tags = [keys.last(mark.key) for mark in marks if state_of(mark) == LIVE]
+        tags = await self._marked(name, digest)
         found = await self._cells.side_by_side(
             [lambda tag=tag: read(tag) for tag in tags]  # type: ignore[misc]
         )
-        return [(tag, c) for tag, c in found if c.state == LIVE and c.payload == digest]
+        return {tag: c for tag, c in found if c.state == LIVE and c.payload == digest}
+
+    async def _marked(self, name: str, digest: str) -> list[str]:
+        """The tags that may point to the manifest, by its marks."""
+        marks = await self._cells.listed(keys.marks(name, digest))
+        return [keys.last(mark.key) for mark in marks if state_of(mark) == LIVE]
 
     # ---- references, for those who remove
 
