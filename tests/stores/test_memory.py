@@ -13,8 +13,8 @@ from wasmhold.testing.store_suite import CHECKS, check_store
 class Counter:
     """Randomness that can be repeated."""
 
-    def __init__(self):
-        self._numbers = itertools.count()
+    def __init__(self, first=0):
+        self._numbers = itertools.count(first)
 
     def token(self, size):
         return next(self._numbers).to_bytes(size, "big")
