@@ -195,7 +195,7 @@ def test_pieces_shrink_when_the_buffers_are_spent(monkeypatch):
     run(store.upload_commit("a", session, 0, Nested(), Digest.of(b"first")))
     assert sizes == [5, *[128 * KIB] * 16, 5]
     sizes.clear()
-    run(suite.push(store, "b", bytes(3 * MIB)))
+    run(store.upload_append("a", run(store.upload_open("a", "sha256")), 0, Chunks(bytes(3 * MIB))))
     run(store.upload_append("a", run(store.upload_open("a", "sha256")), 0, Chunks(*chunks)))
     assert sizes == [3 * MIB, MIB, MIB]
     assert store._uploads.staging._buffered == 0
@@ -203,7 +203,9 @@ def test_pieces_shrink_when_the_buffers_are_spent(monkeypatch):
 
 def test_memory_is_read_in_small_pieces():
     (store,) = Replicas(1).stores
-    digest = run(suite.push(store, "a", bytes(MIB + 1)))
+    session = run(store.upload_open("a", "sha256"))
+    digest = Digest.of(bytes(MIB + 1))
+    run(store.upload_commit("a", session, 0, Chunks(bytes(MIB + 1)), digest))
 
     async def sizes():
         body = await store.blob_open("a", digest, 1)
