@@ -45,6 +45,7 @@ def talk(edge, method="GET", path="/v2/", fields=(), messages=(), version="1.1")
         "client": ("192.0.2.1", 7),
     }
     asyncio.run(edge(scope, receive, send))
+    assert [message["more_body"] for message in sent[1:]] == [True] * (len(sent) - 2) + [False]
     head = dict(sent[0]["headers"])
     return sent[0]["status"], head, b"".join(message["body"] for message in sent[1:])
 
@@ -114,9 +115,51 @@ def test_a_fault_of_ours_tells_nothing(caplog):
     assert "/secret/path" in caplog.text
 
 
+class Streamed:
+    """A body that is not in memory."""
+
+    file = None
+
+    def __init__(self, size, *chunks):
+        self.size, self.chunks, self.is_open = size, chunks, True
+
+    async def __aiter__(self):
+        for chunk in self.chunks:
+            yield chunk
+
+    async def aclose(self):
+        self.is_open = False
+
+
+# fmt: off
+STREAMS = [
+    Streamed(5, b"he", b"llo"),
+    Streamed(None, b"he", b"llo"),
+    Streamed(0),
+    Streamed(None),
+    Streamed(3 << 20, *[b"x" * (1 << 20)] * 3),
+    BytesBody(b"x" * (1 << 20)),
+]
+# fmt: on
+
+
+@covers("BR-105")
+@pytest.mark.parametrize("stream", STREAMS)
+def test_bodies_are_sent_whole_and_ended(stream):
+    made = application()
+
+    async def handle(request, body):
+        return Response(200, [], stream), None
+
+    made.handle = handle
+    expected = getattr(stream, "content", b"") or b"".join(getattr(stream, "chunks", ()))
+    assert talk(Edge(made), fields=[HOST])[2] == expected
+    assert not getattr(stream, "is_open", False)
+
+
 @covers("BR-070")
 def test_a_body_that_breaks_before_its_first_byte_has_an_answer(caplog):
-    class Broken(BytesBody):
+    class Broken(Streamed):
         async def __aiter__(self):
             raise StoreUnavailable("/secret/path")
             yield b""
@@ -124,7 +167,7 @@ def test_a_body_that_breaks_before_its_first_byte_has_an_answer(caplog):
     made = application()
 
     async def handle(request, body):
-        return Response(200, [(b"content-length", b"5")], Broken(b"hello")), None
+        return Response(200, [(b"content-length", b"5")], Broken(5)), None
 
     made.handle = handle
     status, _, body = talk(Edge(made), fields=[HOST])
@@ -162,9 +205,7 @@ def test_a_body_that_is_too_short_is_cut():
     made = application()
 
     async def handle(request, body):
-        short = BytesBody(b"hell")
-        short.size = 5
-        return Response(200, [(b"content-length", b"5")], short), None
+        return Response(200, [(b"content-length", b"5")], Streamed(5, b"hell")), None
 
     made.handle = handle
     with pytest.raises(ConnectionAbortedError):

@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+from ..oci.limits import KIB
+
+
+PIECE: Final = 256 * KIB  # bytes that are sent at once: what waits for a reader is a few of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +44,23 @@ class Body(Protocol):
 
 
 class BytesBody:
-    """A body that is in memory already; iterated once."""
+    """A body that is in memory already; `content` is what of it was not iterated yet."""
 
     file = None
 
     def __init__(self, content: bytes = b"") -> None:
         self.size: int | None = len(content)
-        self._content = content
+        self.content = content
 
     # No generator: one that is not run to its end costs a task under an event loop.
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        content, self._content = self._content, b""
-        if not content:
+        piece, self.content = self.content[:PIECE], self.content[PIECE:]
+        if not piece:
             raise StopAsyncIteration
-        return content
+        return piece
 
     async def aclose(self) -> None:
         return

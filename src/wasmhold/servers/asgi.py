@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from ..faults import kind_of
 from ..oci.errors import BodyCut, BodyStalled, RequestInvalid
+from ..ports.body import PIECE, BytesBody
 from ..ports.runtime import Inline
 from ..protocol import Request, Response, write_error
 from ..protocol.messages import Fields
@@ -146,9 +147,12 @@ class _Answer:
     async def send(self) -> None:
         """Raises ConnectionAbortedError when the reader is too slow; what the body raises."""
         body = self._response.body
-        if body is None:
+        if body is None or (isinstance(body, BytesBody) and len(body.content) <= PIECE):
+            # The short way for short answers: they fit into the server's queue, so nothing waits.
+            content = b"" if body is None else body.content
+            self.sent = len(content)
             await self._head(self._response)
-            await self._piece(b"", more=False)
+            await self._send({"type": "http.response.body", "body": content, "more_body": False})
             return
         try:
             chunks = aiter(body)
@@ -183,10 +187,6 @@ class _Answer:
 
     async def _piece(self, chunk: bytes, *, more: bool) -> None:
         message = {"type": "http.response.body", "body": chunk, "more_body": more}
-        if not more and self.sent == len(chunk):
-            # A body of one piece fits into the server's queue: it never waits.
-            await self._send(message)
-            return
         try:
             async with asyncio.timeout(self._idle_s):
                 await self._send(message)
