@@ -11,7 +11,6 @@ from typing import Final, Protocol
 
 from ..oci.limits import KIB
 
-
 PIECE: Final = 256 * KIB  # bytes that are sent at once: what waits for a reader is a few of them
 
 
