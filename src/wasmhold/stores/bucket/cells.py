@@ -201,6 +201,7 @@ class Cells:
             if page:
                 yield page
                 after = page[-1].key
+                await self.runtime.sleep(0)  # a bucket that never waits must not stop its server
 
     async def listed(self, prefix: str) -> list[Entry]:
         """All objects below `prefix`, where they are known to be few."""
