@@ -111,7 +111,7 @@ MUTANTS = {
         ("return bool(await self._cells.set_live(put.key))", "return True"),),
         Orders("retag and remove untagged")),
     "tag-stub": Mutant("manifests", (
-        ("self._cells.at_once(key, GONE)", "self._cells.read(key)"),),
+        ("partial(self._cells.at_once, keys.tag(put.name, tag), GONE)", "partial(self._cells.read, keys.tag(put.name, tag))"),),
         Orders("index and remove untagged")),
     "tag-before-mark": Mutant("manifests", (
         ("                await self._mark_and_check(put, cell)\n",
@@ -120,10 +120,8 @@ MUTANTS = {
          "                    put.cells[tag] = await self._cells.at_once(keys.tag(name, tag), GONE)\n"),),
         Orders("retag and remove untagged", crashes=1)),
     "tag-compare": Mutant("manifests", (
-        ("            return lambda: self._cells.write(key, put.cells[tag], LIVE, put.digest)\n",
-         "            async def write():\n"
-         "                return await self._cells.write(key, await self._cells.read(key), LIVE, put.digest)\n"
-         "            return write\n"),),
+        ("            return await self._cells.write(key, put.cells[tag], LIVE, put.digest)\n",
+         "            return await self._cells.write(key, await self._cells.read(key), LIVE, put.digest)\n"),),
         Orders("retag and remove untagged")),
     "tag-bump": Mutant("tags", (
         ("        if not await self._cells.rewrite(keys.tag(name, tag), cell, cell.state):\n            return True\n", ""),),
@@ -135,12 +133,11 @@ MUTANTS = {
     "name-after-manifest": Mutant("manifests", (
         ("            cell = await self._claim_and_read(put)\n",
          "            await self._name_live(name)\n            cell = await self._claim_and_read(put)\n"),
-        ("            jobs.append(lambda: self._name_live(name))\n", "            pass\n")),
+        ("            jobs.append(partial(self._name_live, name))\n", "            pass\n")),
         Orders("an empty repository comes back")),
     # ---- referrers
     "tag-mark-fresh": Mutant("manifests", (
-        ("            key = keys.mark(name, put.digest, tag)\n            jobs.append(lambda key=key: cells.mark(key))",
-         "            key = keys.mark(name, put.digest, tag)\n            jobs.append(lambda key=key: _mark_once(cells, key))"),
+        ("partial(cells.mark, keys.mark(name, put.digest, tag))", "partial(_mark_once, cells, keys.mark(name, put.digest, tag))"),
         ("@dataclass(slots=True)\nclass _Put:",
          "async def _mark_once(cells, key):\n"
          "    cell = await cells.read(key)\n"
@@ -148,8 +145,7 @@ MUTANTS = {
          "@dataclass(slots=True)\nclass _Put:")),
         Orders("retag and remove untagged", crashes=1)),
     "referrer-fresh": Mutant("manifests", (
-        ("                key = keys.referrer(name, put.subject, put.digest)\n                jobs.append(lambda key=key: cells.mark(key))",
-         "                key = keys.referrer(name, put.subject, put.digest)\n                jobs.append(lambda key=key: _mark_once(cells, key))"),
+        ("partial(cells.mark, mark)", "partial(_mark_once, cells, mark)"),
         ("@dataclass(slots=True)\nclass _Put:",
          "async def _mark_once(cells, key):\n"
          "    cell = await cells.read(key)\n"

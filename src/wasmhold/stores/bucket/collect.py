@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Final
+from functools import partial
+from typing import Final, ParamSpec
 
 from ...ports.store import Collected
 from . import keys
@@ -51,6 +52,7 @@ SESSION_AGE_S: Final = 24 * 3600.0  # since its last byte; then nobody will go o
 
 _PARTS: Final = 64 * 1024  # sessions whose parts are remembered
 
+P = ParamSpec("P")
 Job = Callable[[], Awaitable[object]]
 
 
@@ -165,10 +167,11 @@ class _Round:
         await self._do(jobs)
 
     async def _used(self, manifests: set[str]) -> set[str]:
+        references = self._collector.manifests.references
         found = await self._cells.side_by_side(
-            [lambda key=key: self._collector.manifests.references(key) for key in sorted(manifests)]  # type: ignore[misc]
+            [partial(references, key) for key in sorted(manifests)]
         )
-        return {reference for references in found for reference in references}
+        return {reference for some in found for reference in some}
 
     async def _name(self, name: str, used: bool) -> None:
         """The repository's own name is a target of all its manifests."""
@@ -227,7 +230,7 @@ class _Round:
             # A tag that is live has its mark.  Where it has one only, that says where it points.
             points_to = marks[0][0] if len(marks) == 1 else await self._points_to(entry)
             if points_to is not None and points_to not in manifests:
-                jobs.append(lambda tag=tag: self._noted(tags.drop_dangling(name, tag)))  # type: ignore[misc]
+                jobs.append(self._noted(tags.drop_dangling, name, tag))
             marked[tag] = [(digest, mark) for digest, mark in marks if digest != points_to]
         for stale in marked.values():
             jobs += [self._drop_mark(name, *mark) for mark in stale if self._old(mark[1])]
@@ -244,12 +247,11 @@ class _Round:
 
     def _drop_mark(self, name: str, digest: str, mark: Entry) -> Job:
         tag = keys.last(mark.key)
-        return lambda: self._noted(self._collector.tags.drop_mark(name, digest, tag, mark.etag))
+        return self._noted(self._collector.tags.drop_mark, name, digest, tag, mark.etag)
 
     def _drop_referrer(self, name: str, mark: Entry) -> Job:
         subject, digest = keys.place(mark.key).rest.split("/")
-        drop = self._collector.referrers.drop
-        return lambda: self._noted(drop(name, subject, digest, mark.etag))
+        return self._noted(self._collector.referrers.drop, name, subject, digest, mark.etag)
 
     # ---- one target
 
@@ -259,19 +261,24 @@ class _Round:
 
     def _job(self, entry: Entry, end: State) -> Job:
         if state_of(entry) == GONE:
-            return lambda: self._forget(entry)
-        return lambda: self._sweep(entry, end)
+            return partial(self._forget, entry)
+        return partial(self._sweep, entry, end)
 
     async def _forget(self, entry: Entry) -> None:
         if self._old(entry) and await self._cells.forget(entry.key, entry.etag):
             self._changed = True
 
     def _revive(self, key: str) -> Job:
-        return lambda: self._noted(self._cells.set_live(key))
+        return self._noted(self._cells.set_live, key)
 
-    async def _noted(self, step: Awaitable[object]) -> None:
-        if await step:
-            self._changed = True
+    def _noted(self, step: Callable[P, Awaitable[object]], *of: P.args, **more: P.kwargs) -> Job:
+        """The step as a job that notes whether it changed anything."""
+
+        async def job() -> None:
+            if await step(*of, **more):
+                self._changed = True
+
+        return job
 
     async def _sweep(self, entry: Entry, end: State) -> None:
         """`entry` was listed before the references to it were."""

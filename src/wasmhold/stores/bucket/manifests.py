@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from ...oci import media_types
@@ -133,11 +134,10 @@ class BucketManifests:
         raise AssertionError
 
     async def _claim_and_read(self, put: _Put) -> Cell:
-        jobs: list[Callable[[], Awaitable[Cell]]] = [lambda: self._claim(put)]
+        jobs: list[Callable[[], Awaitable[Cell]]] = [partial(self._claim, put)]
         for tag in put.waiting:
             # A tag that is new gets a stub: without an ETag there is nothing to compare with.
-            key = keys.tag(put.name, tag)
-            jobs.append(lambda key=key: self._cells.at_once(key, GONE))  # type: ignore[misc]
+            jobs.append(partial(self._cells.at_once, keys.tag(put.name, tag), GONE))
         cell, *tags = await self._cells.side_by_side(jobs)
         put.cells = dict(zip(put.waiting, tags, strict=True))
         return cell
@@ -167,16 +167,14 @@ class BucketManifests:
         jobs: list[Callable[[], Awaitable[Cell | None]]] = []
         wanted = list(put.children) if cell.state == PENDING else []
         for reference in wanted:
-            key = keys.target(name, reference)
-            jobs.append(lambda key=key: cells.set_live(key))  # type: ignore[misc]
+            jobs.append(partial(cells.set_live, keys.target(name, reference)))
         if cell.state == PENDING:  # else the manifest keeps all of it, and has its own mark
-            jobs.append(lambda: self._name_live(name))
+            jobs.append(partial(self._name_live, name))
             if put.subject is not None:
-                key = keys.referrer(name, put.subject, put.digest)
-                jobs.append(lambda key=key: cells.mark(key))  # type: ignore[misc]
+                mark = keys.referrer(name, put.subject, put.digest)
+                jobs.append(partial(cells.mark, mark))
         for tag in put.waiting:
-            key = keys.mark(name, put.digest, tag)
-            jobs.append(lambda key=key: cells.mark(key))  # type: ignore[misc]
+            jobs.append(partial(cells.mark, keys.mark(name, put.digest, tag)))
         there = await cells.side_by_side(jobs)
         absent = [
             reference[2:]
@@ -211,11 +209,11 @@ class BucketManifests:
         """Point the tags here; False: some were changed since the guard saw them."""
         waiting = put.waiting
 
-        def job(tag: str) -> Callable[[], Awaitable[Cell | None]]:
+        async def point(tag: str) -> Cell | None:
             key = keys.tag(put.name, tag)
-            return lambda: self._cells.write(key, put.cells[tag], LIVE, put.digest)
+            return await self._cells.write(key, put.cells[tag], LIVE, put.digest)
 
-        pointed = await self._cells.side_by_side([job(tag) for tag in waiting])
+        pointed = await self._cells.side_by_side([partial(point, tag) for tag in waiting])
         put.waiting = [tag for tag, cell in zip(waiting, pointed, strict=True) if cell is None]
         return not put.waiting
 
@@ -251,7 +249,7 @@ class BucketManifests:
                 await self._tags.drop_dangling(name, tag)
 
         tags = await self._marked(name, digest)
-        await self._cells.side_by_side([lambda tag=tag: remove(tag) for tag in tags])  # type: ignore[misc]
+        await self._cells.side_by_side([partial(remove, tag) for tag in tags])
         subject = payload.split(" ", 2)[1] if payload else "-"
         if subject != "-":
             await self._referrers.drop(name, subject, digest)
@@ -263,9 +261,7 @@ class BucketManifests:
             return tag, await self._cells.read(keys.tag(name, tag))
 
         tags = await self._marked(name, digest)
-        found = await self._cells.side_by_side(
-            [lambda tag=tag: read(tag) for tag in tags]  # type: ignore[misc]
-        )
+        found = await self._cells.side_by_side([partial(read, tag) for tag in tags])
         return {tag: c for tag, c in found if c.state == LIVE and c.payload == digest}
 
     async def _marked(self, name: str, digest: str) -> list[str]:

@@ -7,6 +7,7 @@ from the manifest.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from ...oci.descriptor import Descriptor
@@ -50,11 +51,7 @@ class BucketReferrers:
         """Of those whose manifest is there."""
         known = {mark.key: self._known.get((mark.key, mark.etag)) for mark in marks}
         read = await self._cells.side_by_side(
-            [
-                lambda mark=mark: self._read(name, mark)  # type: ignore[misc]
-                for mark in marks
-                if known[mark.key] is None
-            ]
+            [partial(self._read, name, mark) for mark in marks if known[mark.key] is None]
         )
         known.update((key, descriptor) for key, descriptor in read)
         return [d for d in known.values() if d is not None]
