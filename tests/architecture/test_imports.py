@@ -17,6 +17,8 @@ SOURCE = Path(__file__).parents[2] / "src" / "wasmhold"
 PURE = {"oci", "ports", "protocol", "registry", "faults"}
 # What also runs in a Wasm guest: no event loop, no thread, no import inside a function.
 GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "stores/", "servers/application.py")
+# What a guest does without: locks between processes.
+NATIVE_ONLY = {"stores/directory/flock.py"}
 MAY_IMPORT: dict[str, set[str] | None] = {
     "oci":      set(),
     "ports":    {"oci"},
@@ -71,7 +73,9 @@ def faults(path: Path, source: bytes | None = None) -> Iterator[str]:
     inside = path.relative_to(SOURCE)
     here = inside.parts[0] if len(inside.parts) > 1 else "cli"
     tree = ast.parse(path.read_bytes() if source is None else source)
-    is_guest_safe = inside.as_posix().startswith(GUEST_SAFE)
+    is_guest_safe = (
+        inside.as_posix().startswith(GUEST_SAFE) and inside.as_posix() not in NATIVE_ONLY
+    )
     for line, name in imports(path, tree):
         top, _, rest = name.partition(".")
         there = rest.partition(".")[0]
@@ -80,6 +84,9 @@ def faults(path: Path, source: bytes | None = None) -> Iterator[str]:
             allowed = MAY_IMPORT[here]
             if allowed is not None and there not in allowed | {here}:
                 yield f"{where}: {here} may not import {there}"
+            file = "/".join(name.split(".")[1:4]) + ".py"
+            if is_guest_safe and file in NATIVE_ONLY:
+                yield f"{where}: a guest has no {file}"
         elif top in sys.stdlib_module_names:
             if here in PURE and top in NOT_IN_PURE:
                 yield f"{where}: the core may not import {top}; ask for a port"
@@ -114,6 +121,7 @@ WRONG = [
     ("registry/uploads.py", b"from ..stores.memory import MemoryStore", "may not import stores"),
     ("oci/digest.py",       b"from ..protocol import read",             "may not import protocol"),
     ("stores/memory.py",    b"import threading",                        "a guest has no threading"),
+    ("stores/memory.py",    b"from .directory.flock import flock",      "a guest has no stores"),
     ("stores/memory.py",    b"def f():\n    import json",               "stand at the top"),
 ]
 # fmt: on
