@@ -23,6 +23,7 @@ from ..protocol import Request, Response, write_error
 from ..protocol.messages import Fields
 from .access_log import AccessLog
 from .application import Application, ConnectionCut, Unexpected
+from .file_pieces import file_pieces
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -167,7 +168,7 @@ class _Answer:
             await self._send({"type": "http.response.body", "body": content, "more_body": False})
             return
         try:
-            chunks = aiter(body)
+            chunks = aiter(body) if body.file is None else file_pieces(body.file)
             # The first bytes come before the head: what fails until then has its own answer.
             try:
                 chunk = await anext(chunks, b"")
