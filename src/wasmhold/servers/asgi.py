@@ -168,6 +168,7 @@ class _Answer:
             await self._send({"type": "http.response.body", "body": content, "more_body": False})
             return
         try:
+            chunks: AsyncIterator[bytes | bytearray]
             chunks = aiter(body) if body.file is None else file_pieces(body.file)
             # The first bytes come before the head: what fails until then has its own answer.
             try:
@@ -198,7 +199,7 @@ class _Answer:
             {"type": "http.response.start", "status": response.status, "headers": fields}
         )
 
-    async def _piece(self, chunk: bytes, *, more: bool) -> None:
+    async def _piece(self, chunk: bytes | bytearray, *, more: bool) -> None:
         message = {"type": "http.response.body", "body": chunk, "more_body": more}
         try:
             async with asyncio.timeout(self._idle_s):

@@ -19,7 +19,7 @@ _NOWAIT: Final = getattr(os, "RWF_NOWAIT", None)
 _without_nowait: set[int] = set()
 
 
-async def file_pieces(file: FileRange) -> AsyncGenerator[bytes, None]:
+async def file_pieces(file: FileRange) -> AsyncGenerator[bytes | bytearray, None]:
     """The range in pieces of 256 KiB.  Raises ContentDamaged when the file is shorter."""
     device = os.fstat(file.descriptor).st_dev
     offset = file.start
@@ -31,7 +31,7 @@ async def file_pieces(file: FileRange) -> AsyncGenerator[bytes, None]:
         yield piece
 
 
-async def _read_at(descriptor: int, size: int, offset: int, device: int) -> bytes:
+async def _read_at(descriptor: int, size: int, offset: int, device: int) -> bytes | bytearray:
     if _NOWAIT is not None and device not in _without_nowait:
         buffer = bytearray(size)
         try:
@@ -41,6 +41,7 @@ async def _read_at(descriptor: int, size: int, offset: int, device: int) -> byte
         except OSError:
             _without_nowait.add(device)
         else:
-            return bytes(buffer) if count == size else bytes(memoryview(buffer)[:count])
+            del buffer[count:]
+            return buffer
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(None, os.pread, descriptor, size, offset)
