@@ -126,6 +126,9 @@ MUTANTS = {
     "tag-bump": Mutant("tags", (
         ("        if not await self._cells.rewrite(keys.tag(name, tag), cell, cell.state):\n            return True\n", ""),),
         Orders("retag and remove untagged")),
+    "delete-insists": Mutant("manifests", (
+        ("cell = now if now.etag == cell.etag else None", "cell = None"),),
+        Orders("a delete, and a push by digest", faults=1)),
     "name-rescue": Mutant("manifests", (
         ("            cell = await self._cells.read(key)\n            if cell.state == LIVE:\n",
          "            cell = await self._cells.read(key)\n            if cell.there:\n"),),

@@ -254,6 +254,8 @@ SMALL = [
     Scenario("delete a repository's last manifest, push again, collect",
              [push("p", "n", tries=2, upload_first=False), collector(2)],
              chain(_tagged, delete("p", "m")), deletes=True),
+    Scenario("a delete, and a push by digest", [delete("p", "m"), tag("p", "m", [])], _tagged,
+             deletes=True),
     Scenario("an empty repository comes back", [tag("p", "z", ["t"]), collector(2)],
              chain(tag("p", "z", []), delete("p", "z")), deletes=True),
     Scenario("tag the only manifest, remove untagged",

@@ -243,10 +243,16 @@ class BucketManifests:
         """Remove what pointed to the manifest; `before`: the tags that did while it was there."""
 
         async def remove(tag: str) -> None:
-            cell = before.get(tag)
-            if cell is None or not await self._cells.write(keys.tag(name, tag), cell, GONE):
-                # Changed since, perhaps by somebody who has brought the manifest back.
-                await self._tags.drop_dangling(name, tag)
+            key, cell = keys.tag(name, tag), before.get(tag)
+            for _ in turns():
+                if cell is None:
+                    break
+                if await self._cells.write(key, cell, GONE):
+                    return
+                now = await self._cells.read(key)
+                # Another ETag: changed since, perhaps by who has brought the manifest back.
+                cell = now if now.etag == cell.etag else None
+            await self._tags.drop_dangling(name, tag)
 
         tags = await self._marked(name, digest)
         await self._cells.side_by_side([partial(remove, tag) for tag in tags])

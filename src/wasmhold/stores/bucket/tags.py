@@ -80,10 +80,18 @@ class BucketTags:
         return True
 
     async def drop_dangling(self, name: str, tag: str) -> bool:
-        """Take a tag away whose manifest is gone."""
+        """Take a tag away whose manifest is not there.
+
+        One that is pending counts too: a tag is pointed to a manifest that is live, so this one
+        was pointed there before the manifest went.
+        """
         key = keys.tag(name, tag)
-        cell = await self._cells.read(key)  # the tag first, then the manifest
-        if cell.state != LIVE:
-            return False
-        manifest = await self._cells.read(keys.manifest(name, cell.payload))
-        return manifest.state == GONE and bool(await self._cells.write(key, cell, GONE))
+        for _ in turns():
+            cell = await self._cells.read(key)  # the tag first, then the manifest
+            if cell.state != LIVE:
+                return False
+            if (await self._cells.read(keys.manifest(name, cell.payload))).there:
+                return False
+            if await self._cells.write(key, cell, GONE):
+                return True
+        raise AssertionError
