@@ -60,3 +60,57 @@ def test_what_a_port_suspends_is_found():
 def test_randomness_never_comes_twice():
     randomness = SystemRandomness()
     assert len({randomness.token(16) for _ in range(1000)}) == 1000
+
+
+def test_a_gate_lets_all_pass_once_it_is_open():
+    async def main(runtime):
+        gate, passed = runtime.gate(), []
+
+        async def wait(number):
+            await gate.wait()
+            passed.append(number)
+
+        waiting = [asyncio.create_task(wait(i)) for i in range(3)]
+        await asyncio.sleep(0)
+        assert passed == []
+        gate.open()
+        await asyncio.gather(*waiting)
+        await gate.wait()
+        return passed
+
+    assert asyncio.run(main(AsyncioRuntime())) == [0, 1, 2]
+    inline = Inline(lambda: 7.0, lambda seconds: None).gate()
+    with pytest.raises(AssertionError, match="nobody"):
+        run(inline.wait())
+    inline.open()
+    run(inline.wait())
+
+
+def test_who_is_cancelled_waits_for_the_thread():
+    steps = []
+    enter, leave = threading.Event(), threading.Event()
+
+    def slow():
+        enter.set()
+        leave.wait(10)
+        steps.append("thread")
+        raise ValueError("nobody hears it")
+
+    async def main():
+        async def caller():
+            try:
+                await AsyncioRuntime().offload(slow)
+            finally:
+                steps.append("caller")
+
+        task = asyncio.create_task(caller())
+        await asyncio.to_thread(enter.wait, 10)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        leave.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert steps == ["thread", "caller"]

@@ -1,5 +1,8 @@
 """A store beside a dictionary that does the same: whatever is asked, both answer alike."""
 
+import tempfile
+from contextlib import ExitStack
+
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -17,6 +20,7 @@ from wasmhold.oci.errors import (
 from wasmhold.ports.runtime import run
 from wasmhold.testing import store_suite as suite
 
+from .directories import opened
 from .test_memory import make_store
 
 NAMES = st.sampled_from(["a", "a/b", "b"])
@@ -39,9 +43,16 @@ class Repository:
 class AgainstADictionary(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.store = make_store()
+        self.closing = ExitStack()
+        self.store = self.make_store()
         self.repositories = {name: Repository() for name in ("a", "a/b", "b")}
         self.sessions = {}  # session -> (name, bytes)
+
+    def make_store(self):
+        return make_store()
+
+    def teardown(self):
+        self.closing.close()
 
     def ask(self, operation, expected=None):
         """Run it; the name of the error that was raised, None if none was."""
@@ -204,6 +215,12 @@ class AgainstADictionary(RuleBasedStateMachine):
             assert [str(d.digest) for d in found] == referrers
 
 
+class ADirectoryBesideADictionary(AgainstADictionary):
+    def make_store(self):
+        folder = self.closing.enter_context(tempfile.TemporaryDirectory())
+        return self.closing.enter_context(opened(folder))
+
+
 SUBJECT = Digest.of(b"the subject")
 
 
@@ -211,10 +228,12 @@ def subject_of(digest):
     return {"mediaType": media_types.IMAGE_MANIFEST, "digest": str(digest), "size": 1}
 
 
+SETTINGS = {
+    "stateful_step_count": 40,
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+}
 TestAgainstADictionary = AgainstADictionary.TestCase
-TestAgainstADictionary.settings = settings(
-    max_examples=60,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+TestAgainstADictionary.settings = settings(max_examples=60, **SETTINGS)
+TestADirectoryBesideADictionary = ADirectoryBesideADictionary.TestCase
+TestADirectoryBesideADictionary.settings = settings(max_examples=25, **SETTINGS)

@@ -9,6 +9,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+class Gate(Protocol):
+    """Shut until it is opened, once; any number may wait before it."""
+
+    async def wait(self) -> None: ...
+    def open(self) -> None: ...
+
+
 class Runtime(Protocol):
     """How a host runs the core."""
 
@@ -22,7 +29,14 @@ class Runtime(Protocol):
         ...
 
     async def offload(self, function: Callable[..., R], /, *arguments: object) -> R:
-        """Call what blocks or computes for long (hash, read, write) where it disturbs nobody."""
+        """Call what blocks or computes for long (hash, read, write) where it disturbs nobody.
+
+        It does not return before `function` has, even when the caller is cancelled.
+        """
+        ...
+
+    def gate(self) -> Gate:
+        """A new gate, for those who wait for what another does."""
         ...
 
     async def sleep(self, seconds: float) -> None: ...
@@ -36,6 +50,18 @@ class Randomness(Protocol):
     def token(self, size: int) -> bytes:
         """`size` bytes that nobody can guess; 16 never come twice."""
         ...
+
+
+class _NobodyElse:
+    """A gate where one thing is done after the other: who waited would wait for ever."""
+
+    _is_open = False
+
+    async def wait(self) -> None:
+        assert self._is_open, "nobody is there to open the gate"
+
+    def open(self) -> None:
+        self._is_open = True
 
 
 class Inline:
@@ -52,6 +78,9 @@ class Inline:
 
     async def offload(self, function: Callable[..., R], /, *arguments: object) -> R:
         return function(*arguments)
+
+    def gate(self) -> Gate:
+        return _NobodyElse()
 
     async def sleep(self, seconds: float) -> None:
         self._sleep(seconds)

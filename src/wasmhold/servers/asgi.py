@@ -13,12 +13,13 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from ..faults import kind_of
 from ..oci.errors import BodyCut, BodyStalled, RequestInvalid
 from ..ports.body import PIECE, BytesBody
-from ..ports.runtime import Inline
+from ..ports.runtime import Gate, Inline
 from ..protocol import Request, Response, write_error
 from ..protocol.messages import Fields
 from .access_log import AccessLog
@@ -61,10 +62,33 @@ class AsyncioRuntime(Inline):
         return results
 
     async def offload(self, function: Callable[..., R], /, *arguments: object) -> R:
-        return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+        running = asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # The thread goes on: what it works with must not be closed under it.
+            while not running.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([running])
+            running.exception()  # nobody hears it
+            raise
+
+    def gate(self) -> Gate:
+        return _Gate()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+class _Gate:
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    def open(self) -> None:
+        self._event.set()
 
 
 class SystemRandomness:

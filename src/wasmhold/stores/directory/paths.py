@@ -46,6 +46,7 @@ MAX_COMPONENT: Final = 250  # bytes; file systems take 255
 
 # What an image layout has in its folder, so what a repository below it cannot be called there.
 _TAKEN: Final = {"blobs", "index.json", "oci-layout"}
+_COMPONENT: Final = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _UPPER: Final = re.compile("[A-Z]")
 _ESCAPED: Final = re.compile("=([a-z])")
 
@@ -68,7 +69,8 @@ def unescape_component(folder: str) -> str | None:
     """What `escape_component` made; None for what is no part of a repository's name."""
     if folder.startswith("="):
         return folder[1:] if folder[1:] in _TAKEN else None
-    return None if folder in _TAKEN or folder.startswith(".") else folder
+    is_one = len(folder) <= MAX_COMPONENT and _COMPONENT.fullmatch(folder) is not None
+    return folder if is_one and folder not in _TAKEN else None
 
 
 def escape_tag(tag: str) -> str:

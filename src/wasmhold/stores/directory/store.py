@@ -1,0 +1,132 @@
+"""`ports.store.Store` over a directory: the nouns, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ...oci.descriptor import Descriptor
+from ...oci.digest import Digest
+from ...oci.manifest import Manifest
+from ...ports.body import Body
+from ...ports.runtime import Randomness, Runtime
+from ...ports.store import Collected, StoredManifest, TagGuard
+from .blobs import DirectoryBlobs
+from .catalog import Catalog
+from .collect import Collector
+from .disk import Disk
+from .files import Files
+from .manifests import DirectoryManifests
+from .referrers import DirectoryReferrers
+from .root import Root
+from .tags import DirectoryTags
+from .uploads import DirectoryUploads
+
+COLLECTION_EVERY_S: Final = 3600.0
+COLLECTION_GRACE_S: Final = 3600.0  # so long a push may take from its first blob to its manifest
+
+
+class DirectoryStore:
+    """A store in `files`, as `root.enter` opened it; any number of processes may share it."""
+
+    def __init__(self, files: Files, runtime: Runtime, randomness: Randomness, root: Root) -> None:
+        self._runtime = runtime
+        self._disk = Disk(files, runtime, randomness, root.tmp)
+        self._tags = DirectoryTags(self._disk)
+        self._manifests = DirectoryManifests(self._disk, self._tags)
+        self._referrers = DirectoryReferrers(self._disk, self._manifests)
+        self._blobs = DirectoryBlobs(self._disk, self._manifests)
+        self._uploads = DirectoryUploads(self._disk, self._blobs, randomness)
+        self._catalog = Catalog(files)
+        self._collector = Collector(
+            self._disk, self._catalog, self._manifests, self._uploads, root.tmp
+        )
+        self._collection_due: float | None = None
+
+    # ---- blobs
+
+    async def blob_stat(self, name: str, digest: Digest) -> int | None:
+        return await self._blobs.stat(name, digest)
+
+    async def blob_open(
+        self, name: str, digest: Digest, start: int = 0, stop: int | None = None
+    ) -> Body:
+        return await self._blobs.open(name, digest, start, stop)
+
+    async def blob_mount(self, name: str, digest: Digest, source: str | None) -> int | None:
+        return await self._blobs.mount(name, digest, source)
+
+    async def blob_delete(self, name: str, digest: Digest) -> None:
+        await self._blobs.delete(name, digest)
+
+    # ---- uploads
+
+    async def upload_open(self, name: str, algorithm: str) -> str:
+        return await self._uploads.open(name, algorithm)
+
+    async def upload_status(self, name: str, session: str) -> int:
+        return await self._uploads.status(name, session)
+
+    async def upload_append(self, name: str, session: str, offset: int | None, body: Body) -> int:
+        return await self._uploads.append(name, session, offset, body)
+
+    async def upload_commit(
+        self, name: str, session: str, offset: int | None, body: Body, digest: Digest
+    ) -> int:
+        return await self._uploads.commit(name, session, offset, body, digest)
+
+    async def upload_cancel(self, name: str, session: str) -> None:
+        await self._uploads.cancel(name, session)
+
+    # ---- manifests
+
+    async def manifest_get(self, name: str, digest: Digest) -> StoredManifest | None:
+        return await self._manifests.get(name, digest)
+
+    async def manifest_put(
+        self,
+        name: str,
+        stored: StoredManifest,
+        manifest: Manifest,
+        *,
+        tags: Sequence[str],
+        guard: TagGuard,
+        sparse: bool,
+    ) -> None:
+        await self._manifests.put(name, stored, manifest, tags=tags, guard=guard, sparse=sparse)
+
+    async def manifest_delete(self, name: str, digest: Digest, guard: TagGuard) -> None:
+        await self._manifests.delete(name, digest, guard)
+
+    async def referrers(
+        self, name: str, subject: Digest, after: Digest | None, limit: int
+    ) -> list[Descriptor]:
+        return await self._referrers.page(name, subject, after, limit)
+
+    # ---- tags
+
+    async def tag_get(self, name: str, tag: str) -> Digest | None:
+        return await self._tags.get(name, tag)
+
+    async def tag_delete(self, name: str, tag: str, guard: TagGuard) -> None:
+        await self._tags.delete(name, tag, guard)
+
+    async def tags(self, name: str, after: str, limit: int) -> list[str] | None:
+        return await self._tags.page(name, after, limit)
+
+    # ---- the whole store
+
+    async def repositories(self, after: str, limit: int) -> list[str]:
+        return await self._catalog.page(after, limit)
+
+    async def collect(self, grace_s: float, *, untagged: bool = False) -> Collected:
+        return await self._collector.collect(grace_s, untagged=untagged)
+
+    async def maintain(self) -> float:
+        now = self._runtime.now()
+        if self._collection_due is None:  # nothing is ever done because a process starts
+            self._collection_due = now + COLLECTION_EVERY_S
+        elif now >= self._collection_due:
+            await self.collect(COLLECTION_GRACE_S)
+            self._collection_due = self._runtime.now() + COLLECTION_EVERY_S
+        return max(0.0, self._collection_due - now)

@@ -1,0 +1,265 @@
+"""Upload sessions: a file that grows, and becomes the blob itself.
+
+`state` is locked by whoever changes the session, in any process of the host.  It holds a nonce
+that is new before the bytes change, so that a running hash is never taken for that of other bytes.
+Nothing is synced before the commit: a power loss takes sessions, never blobs.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from ...oci.digest import Digest, Hasher
+from ...oci.digest import hasher as new_hasher
+from ...oci.errors import DigestMismatch, RangeInvalid, UploadUnknown, WasmholdError
+from ...ports.body import Body
+from ...ports.runtime import Randomness
+from ..bucket.memo import Memo
+from ..pieces import Buffers, feed
+from . import paths
+from .blobs import DirectoryBlobs
+from .disk import Disk
+from .files import Exists, Held, Writer
+
+_HASHES: Final = 1024  # sessions whose running hash is kept
+_SESSION: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What `state` says: ``<repository> <algorithm> <nonce>``."""
+
+    repository: str
+    algorithm: str  # what the bytes are hashed with while they come
+    nonce: str
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self | None:
+        """None when it is damaged, as a power loss may leave it."""
+        words = content.decode("ascii", "replace").split(" ")
+        return cls(*words) if len(words) == 3 else None
+
+    def __str__(self) -> str:
+        return f"{self.repository} {self.algorithm} {self.nonce}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Hashed:
+    """The hash of the first `size` bytes that the session with this nonce holds."""
+
+    nonce: str
+    size: int
+    algorithm: str
+    hasher: Hasher
+
+
+def _new_id(randomness: Randomness) -> str:
+    """A UUID of version 4 (RFC 9562, 5.4)."""
+    token = bytearray(randomness.token(16))
+    token[6] = token[6] & 0x0F | 0x40
+    token[8] = token[8] & 0x3F | 0x80
+    text = token.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def _committed(name: str, digest: Digest) -> str:
+    """What is left of a session; with sha256 below 60 bytes, as `paths.write_short` says why."""
+    return f"{Digest.of(name.encode()).encoded[:8]} {paths.write_short(digest)}"
+
+
+class DirectoryUploads:
+    """`ports.store.Uploads`, and the removal of sessions."""
+
+    def __init__(self, disk: Disk, blobs: DirectoryBlobs, randomness: Randomness) -> None:
+        self._disk = disk
+        self._files = disk.files
+        self._blobs = blobs
+        self._randomness = randomness
+        self._buffers = Buffers()
+        self._hashes: Memo[str, _Hashed] = Memo(_HASHES)
+
+    # ---- what clients ask
+
+    async def open(self, name: str, algorithm: str) -> str:
+        paths.repository(name)  # a name that no folder can have is refused before bytes come
+        session = _new_id(self._randomness)
+        folder = paths.upload(session)
+        await self._files.make_folder(folder)
+        state = Session(name, algorithm, self._disk.nonce())
+        await self._files.create(f"{folder}/state", str(state).encode())
+        return session
+
+    async def status(self, name: str, session: str) -> int:
+        await self._read(name, session)
+        return await self._size(session)
+
+    async def append(self, name: str, session: str, offset: int | None, body: Body) -> int:
+        async with aclosing(body):
+            held = await self._lock(name, session)
+            try:
+                found = await self._read(name, session)
+                size, _ = await self._add(session, found, offset, body, found.algorithm)
+                return size
+            finally:
+                await self._files.unlock(held)
+
+    async def commit(
+        self, name: str, session: str, offset: int | None, body: Body, digest: Digest
+    ) -> int:
+        async with aclosing(body):
+            try:
+                held = await self._lock(name, session)
+            except UploadUnknown:
+                return await self._repeated(name, session, digest)
+            try:
+                return await self._commit(name, session, offset, body, digest)
+            finally:
+                await self._files.unlock(held)
+
+    async def _repeated(self, name: str, session: str, digest: Digest) -> int:
+        """The client did not hear our answer."""
+        if _SESSION.fullmatch(session) is not None:
+            text = await self._files.readlink(paths.committed(session))
+            size = await self._blobs.stat(name, digest)
+            if text == _committed(name, digest) and size is not None:
+                return size
+        raise UploadUnknown(name, session)
+
+    async def _commit(
+        self, name: str, session: str, offset: int | None, body: Body, digest: Digest
+    ) -> int:
+        found = await self._read(name, session)
+        before = await self._size(session)
+        size, hasher = await self._add(session, found, offset, body, digest.algorithm)
+        try:
+            data = f"{paths.upload(session)}/data"
+            if not size:
+                (await self._files.open_write(data)).close()
+            if hasher is None:  # other processes hashed it, or with another algorithm
+                actual = await self._disk.hash(data, digest.algorithm)
+            else:
+                actual = Digest(digest.algorithm, hasher.hexdigest())
+            if actual != digest:
+                await self.drop(session)
+                raise DigestMismatch(str(digest), str(actual))
+            await self._files.sync(data)
+            await self._blobs.place(data, name, digest)
+        except DigestMismatch:
+            raise
+        except WasmholdError:
+            await self._cut(session, before)  # so that the same request can come again
+            raise
+        try:
+            await self._files.symlink(_committed(name, digest), paths.committed(session))
+        except Exists:
+            pass
+        await self.drop(session)
+        return size
+
+    async def cancel(self, name: str, session: str) -> None:
+        held = await self._lock(name, session)
+        try:
+            await self._read(name, session)
+            await self.drop(session)
+        finally:
+            await self._files.unlock(held)
+
+    # ---- bytes
+
+    async def _add(
+        self, session: str, found: Session, offset: int | None, body: Body, algorithm: str
+    ) -> tuple[int, Hasher | None]:
+        """Add the body; the new size, and the hash of it all where it is known here.
+
+        When it breaks, the session is as before.
+        """
+        before = await self._size(session)
+        if offset is not None and offset != before:
+            raise RangeInvalid(before, offset)
+        hasher = self._hasher(session, found, before, algorithm)
+        size, nonce = before, found.nonce
+        writer: Writer | None = None
+        try:
+            async with aclosing(self._buffers.pieces(body)) as pieces:
+                async for piece in pieces:
+                    if writer is None:
+                        nonce = await self._renew(session, found)
+                        writer = await self._files.open_write(f"{paths.upload(session)}/data")
+                    if hasher is not None:
+                        await feed(hasher, piece, self._disk.runtime)
+                    await writer.write(piece)
+                    size += len(piece)
+        except BaseException:
+            if writer is not None:
+                await writer.truncate(before)
+            raise
+        finally:
+            if writer is not None:
+                writer.close()
+        if hasher is not None:
+            self._hashes.put(session, _Hashed(nonce, size, algorithm, hasher))
+        return size, hasher
+
+    async def _cut(self, session: str, size: int) -> None:
+        """Take back what was added."""
+        if await self._size(session) > size:
+            writer = await self._files.open_write(f"{paths.upload(session)}/data")
+            try:
+                await writer.truncate(size)
+            finally:
+                writer.close()
+            self._hashes.drop(session)
+
+    def _hasher(self, session: str, found: Session, size: int, algorithm: str) -> Hasher | None:
+        """The hash of what the session holds, to go on with; None when it is not known here."""
+        if not size:
+            return new_hasher(algorithm)
+        known = self._hashes.get(session)
+        if known is None or (known.nonce, known.size) != (found.nonce, size):
+            return None
+        return known.hasher.copy() if known.algorithm == algorithm else None
+
+    async def _renew(self, session: str, found: Session) -> str:
+        """The bytes are about to change: no hash of them that anybody has is right any more."""
+        nonce = self._disk.nonce()
+        state = str(replace(found, nonce=nonce)).encode()
+        await self._files.overwrite(f"{paths.upload(session)}/state", state)
+        return nonce
+
+    async def _size(self, session: str) -> int:
+        found = await self._files.stat(f"{paths.upload(session)}/data")
+        return 0 if found is None else found.size
+
+    # ---- sessions
+
+    async def _lock(self, name: str, session: str) -> Held:
+        """Raises UploadUnknown."""
+        held: Held | None = None
+        if _SESSION.fullmatch(session) is not None:
+            await self._read(name, session)  # of another repository: not even locked
+            state = f"{paths.upload(session)}/state"
+            held = await self._files.lock(state, exclusive=True)
+        if held is None:
+            raise UploadUnknown(name, session)
+        return held
+
+    async def _read(self, name: str, session: str) -> Session:
+        """Raises UploadUnknown."""
+        if _SESSION.fullmatch(session) is not None:
+            content = await self._files.read(f"{paths.upload(session)}/state")
+            found = None if content is None else Session.parse(content)
+            if found is not None and found.repository == name:
+                return found
+        raise UploadUnknown(name, session)
+
+    async def drop(self, session: str) -> None:
+        """Take the session away; its lock is held.  What breaks off is finished by a collector."""
+        self._hashes.drop(session)
+        folder = paths.upload(session)
+        await self._files.unlink(f"{folder}/data")
+        await self._files.unlink(f"{folder}/state")
+        await self._files.unlink(f"{folder}/state.queue")
+        await self._files.remove_folder(folder)

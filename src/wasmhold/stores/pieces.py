@@ -1,0 +1,54 @@
+"""Bodies in pieces: what of all bodies that a store takes in is in memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Final
+
+from ..oci.digest import Hasher
+from ..oci.limits import KIB, MIB
+from ..ports.body import Body
+from ..ports.runtime import Runtime
+
+PIECE: Final = 1 * MIB  # bytes that are hashed and written at once
+SMALL_PIECE: Final = 128 * KIB  # the same, when the buffers are spent
+BUFFERS: Final = 32 * MIB  # bytes of all pieces of this store that are in memory at once
+OFFLOAD: Final = 64 * KIB  # hashing less takes less time than handing it to somebody else
+
+
+class Buffers:
+    """The pieces of one store."""
+
+    def __init__(self) -> None:
+        self._buffered = 0
+
+    async def pieces(self, body: Body) -> AsyncGenerator[bytes, None]:
+        """The body in pieces of a size that is worth a call; a chunk that is larger stays whole."""
+        chunks: list[bytes] = []
+        size, want = 0, self._take()
+        try:
+            async for chunk in body:
+                chunks.append(bytes(chunk))  # no copy, unless it lies in somebody's buffer
+                size += len(chunk)
+                if size >= want:
+                    yield b"".join(chunks) if len(chunks) > 1 else chunks[0]
+                    chunks.clear()
+                    self._buffered -= want
+                    size, want = 0, self._take()
+            if size:
+                yield b"".join(chunks) if len(chunks) > 1 else chunks[0]
+        finally:
+            self._buffered -= want
+
+    def _take(self) -> int:
+        want = PIECE if self._buffered + PIECE <= BUFFERS else SMALL_PIECE
+        self._buffered += want
+        return want
+
+
+async def feed(hasher: Hasher, piece: bytes, runtime: Runtime) -> None:
+    """Hash a piece where it disturbs nobody."""
+    if len(piece) < OFFLOAD:
+        hasher.update(piece)
+    else:
+        await runtime.offload(hasher.update, piece)
