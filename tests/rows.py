@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "docs" / "requirements"
 TESTS = ROOT / "tests"
+SUITES = ROOT / "src" / "wasmhold" / "testing"  # tests that anybody can run over a store
 
 _ID = re.compile(r"[A-Z]{2}-[0-9]{3}[a-z]?")
 _BAR = re.compile(r"(?<!\\)\|")  # of a table; \| is text
@@ -130,13 +131,13 @@ def named_in_transcript(text: str, where: str) -> Iterator[Named]:
 
 
 def read_tests(folder: Path = TESTS) -> Iterator[Named]:
-    """What all tests and transcripts name.  Raises ValueError, SyntaxError."""
-    for path in sorted(folder.rglob("*.py")):
+    """What all tests, transcripts and public suites name.  Raises ValueError, SyntaxError."""
+    for path in sorted([*folder.rglob("*.py"), *SUITES.glob("*_suite.py")]):
         source = path.read_text("utf-8")
         if "covers" in source:
-            yield from named_in_python(source, path.relative_to(folder).as_posix())
+            yield from named_in_python(source, path.relative_to(ROOT).as_posix())
     for path in sorted((folder / "data" / "protocol").glob("*.http")):
-        yield from named_in_transcript(path.read_text("utf-8"), path.relative_to(folder).as_posix())
+        yield from named_in_transcript(path.read_text("utf-8"), path.relative_to(ROOT).as_posix())
 
 
 def main(arguments: list[str]) -> int:

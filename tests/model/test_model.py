@@ -9,7 +9,7 @@ from .search import elsewhere, mutate, run, walks
 
 
 @pytest.mark.parametrize("first", range(0, 2000, 500))
-@covers("BR-140")
+@covers("BR-122", "BR-124", "BR-140")
 def test_walks(first):
     _, _, violation = walks(500, first)
     assert violation is None, violation

@@ -25,7 +25,7 @@ def make_store(now=lambda: 1e9):
 
 
 @pytest.mark.parametrize("name", CHECKS)
-@covers("BR-096")
+@covers("BR-017", "BR-096")
 def test_suite(name):
     check_store(make_store, [name])
 

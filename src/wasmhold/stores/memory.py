@@ -6,13 +6,12 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
-from ..oci.limits import KIB
+from ..ports.body import PIECE
 from ..ports.runtime import Randomness, Runtime
 from .bucket.port import PAGE, Absent, Conflict, Entry, Page
 from .bucket.store import BucketStore
 
 _BLOCK: Final = 1024  # keys of a block, then it is split
-_PIECE: Final = 256 * KIB  # bytes that are read at once
 
 
 class SortedKeys:
@@ -111,9 +110,9 @@ class MemoryBucket:
         begin = 0
         for piece in found[0]:
             first, last = max(start - begin, 0), min(stop - begin, len(piece))
-            for at in range(first, last, _PIECE):
+            for at in range(first, last, PIECE):
                 # A slice of all of it is no copy.
-                yield piece[at : min(at + _PIECE, last)]
+                yield piece[at : min(at + PIECE, last)]
             begin += len(piece)
 
     async def list(self, prefix: str, after: str, limit: int = PAGE) -> Page:

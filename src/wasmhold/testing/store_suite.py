@@ -701,7 +701,7 @@ async def a_deleted_manifest_is_no_referrer(store: Store) -> None:
 
 
 @_check
-@covers("BR-140")
+@covers("BR-140", "BR-124", "OW-174")
 async def what_is_referred_to_stays(store: Store) -> None:
     untagged = await push_image(store, "a", "untagged")
     tagged = await push_image(store, "a", "tagged", "t")
@@ -725,7 +725,7 @@ async def what_is_referred_to_stays(store: Store) -> None:
 
 
 @_check
-@covers("BR-140")
+@covers("BR-140", "BR-108", "BR-124", "OW-174")
 async def what_nobody_refers_to_is_removed(store: Store) -> None:
     content = b"x" * 100_000
     orphan = await push(store, "a", content)
@@ -776,6 +776,7 @@ async def repositories_inside_repositories_are_collected_apart(store: Store) -> 
 
 
 @_check
+@covers("OW-118", "BR-126")
 async def more_than_a_page_of_everything(store: Store) -> None:
     count = 1100
     config = await push(store, "a", b"config")
