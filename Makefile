@@ -31,8 +31,8 @@ lint: setup  ## style and format
 types: setup  ## strict types
 	$(BIN)/mypy
 
-rows: setup  ## requirements that no test names
-	$(BIN)/python tests/rows.py
+rows: setup  ## requirements that no test names; fails when there are any
+	$(BIN)/python tests/rows.py --strict
 
 coverage: setup  ## lines and branches of the pure part; fails below 95 %
 	$(BIN)/coverage erase
