@@ -9,6 +9,7 @@ from . import paths
 from .disk import Disk
 from .files import Absent, Exists, TooManyLinks
 from .manifests import DirectoryManifests
+from .verified import PART_LIMIT, VerifyingBody, damaged
 
 
 class DirectoryBlobs:
@@ -24,9 +25,24 @@ class DirectoryBlobs:
         return None if found is None else found.size
 
     async def open(self, name: str, digest: Digest, start: int, stop: int | None) -> Body:
-        body = await self._files.open_body(paths.repository(name).blob(digest), start, stop)
-        if body is None:
+        path = paths.repository(name).blob(digest)
+        found = await self._files.stat(path)
+        body = None if found is None else await self._files.open_body(path, start, stop)
+        if found is None or body is None:
             raise BlobUnknown(name, str(digest))
+        if self._disk.is_verified(digest, found):
+            return body
+        if start == 0 and body.size == found.size:
+            return VerifyingBody(
+                body,
+                name,
+                digest,
+                runtime=self._disk.runtime,
+                when_right=lambda: self._disk.verified(digest, found),
+            )
+        if found.size <= PART_LIMIT and not await self._disk.verify(digest, path):
+            await body.aclose()
+            raise damaged(name, digest)
         return body
 
     async def place(self, source: str, name: str, digest: Digest) -> None:
