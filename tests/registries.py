@@ -117,8 +117,10 @@ class Server:
 
 
 @contextmanager
-def serving(*flags: str, faults: Sequence[str] = ()) -> Iterator[Server]:
-    """``wasmhold serve --memory`` on a free port, with these further flags."""
+def serving(
+    *flags: str, faults: Sequence[str] = (), store: Sequence[str] = ("--memory",)
+) -> Iterator[Server]:
+    """``wasmhold serve`` on a free port, with this store and these further flags."""
     with tempfile.TemporaryDirectory() as folder:
         if faults:
             rules = Path(folder, "faults.toml")
@@ -129,7 +131,7 @@ def serving(*flags: str, faults: Sequence[str] = ()) -> Iterator[Server]:
                 )
             )
             flags = (*flags, "--faults", str(rules))
-        command = ["wasmhold", "serve", "--memory", "--listen", "127.0.0.1:0", *flags]
+        command = ["wasmhold", "serve", *store, "--listen", "127.0.0.1:0", *flags]
         with _running(*command, "--ready-file", folder=Path(folder)) as server:
             yield server
 

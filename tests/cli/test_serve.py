@@ -42,7 +42,10 @@ def test_help_names_the_commands():
 # fmt: off
 WRONG = [
     # arguments,                                            what is said
-    ([],                                                    "--memory"),
+    (["--memory", "--root", "x"],                           "--root"),
+    (["--memory", "--workers", "2"],                        "--workers"),
+    (["--memory", "--no-sync"],                             "--no-sync"),
+    (["--workers", "0"],                                    "--workers"),
     (["--memory", "--listen", "5000"],                      "HOST:PORT"),
     (["--memory", "--listen", "localhost:99999"],           "HOST:PORT"),
     (["--memory", "--listen", ":5000"],                     "HOST:PORT"),
@@ -102,6 +105,47 @@ def test_it_says_where_it_serves_and_ends_in_peace():
     assert f"wasmhold: serving {server.url} (memory, 1 worker)\n" in log
     assert ' GET "/v2/" ping 200 2 ' in log
     assert "Traceback" not in log
+
+
+@covers("BR-005")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_in_a_directory_is_there_again(workers, tmp_path):
+    root = tmp_path / "registry"
+    store = ["--root", str(root), "--workers", str(workers)]
+    content, tag = b'{"schemaVersion":2,"manifests":[]}', "v2/demo/app/manifests/V1"
+    index = "application/vnd.oci.image.index.v1+json"
+    said = f"(directory {root}, {workers} worker{'s' if workers > 1 else ''})"
+    with serving("--log", "off", store=store) as server:
+        request = urllib.request.Request(
+            f"{server.url}{tag}", content, {"Content-Type": index}, method="PUT"
+        )
+        with urllib.request.urlopen(request) as answer:
+            assert answer.status == 201
+        assert f"wasmhold: serving {server.url} {said}\n" in server.log.read_text()
+        assert server.stop() == 0
+    with serving("--log", "off", store=[*store, "--no-sync"]) as server:
+        with urllib.request.urlopen(f"{server.url}{tag}") as answer:
+            assert answer.read() == content
+        assert "a power loss may take" in server.log.read_text()
+        server.kill()
+
+
+def test_the_default_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with serving("--log", "off", store=[]) as server:
+        assert f"(directory {tmp_path}/wasmhold/registry, 1 worker)" in server.log.read_text()
+
+
+def test_a_directory_that_cannot_be_used_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "new/.wasmhold").mkdir(parents=True)
+    (tmp_path / "new/.wasmhold/format").write_text('{"format": 2}')
+    for root, said in (("file", "File exists"), ("new", "format 2, this version knows 1")):
+        ran = wasmhold("serve", "--root", str(tmp_path / root))
+        assert ran.returncode == 1
+        assert ran.stderr.startswith(f"error: cannot use {tmp_path / root}: ")
+        assert said in ran.stderr
+        assert "hint: choose another directory with --root" in ran.stderr
 
 
 @pytest.mark.parametrize("host", ["localhost", "[::1]"])

@@ -19,9 +19,11 @@ PROGRAM = shutil.which("conformance")
 
 # fmt: off
 RUNS = [
-    # OCI_VERSION, further settings,            passed
-    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032),
-    ("1.1",        {},                          860),
+    # OCI_VERSION, further settings,            passed, workers on a directory; 0: in memory
+    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   0),
+    ("1.1",        {},                          860,    0),
+    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   1),
+    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   2),
 ]
 # fmt: on
 
@@ -41,9 +43,10 @@ def judge(text: str) -> dict[str, int]:
 @covers("BR-098", "BR-142", "OW-192", "DS-027")
 @pytest.mark.peer
 @pytest.mark.skipif(PROGRAM is None, reason="the program `conformance` is not on PATH")
-@pytest.mark.parametrize(("version", "settings", "passed"), RUNS)
-def test_conformance(version, settings, passed, tmp_path):
-    with serving("--sparse", "--log", "off") as server:
+@pytest.mark.parametrize(("version", "settings", "passed", "workers"), RUNS)
+def test_conformance(version, settings, passed, workers, tmp_path):
+    store = ["--root", str(tmp_path / "root"), "--workers", str(workers)]
+    with serving("--sparse", "--log", "off", store=store if workers else ["--memory"]) as server:
         environment = {
             "HOME": str(tmp_path),
             "OCI_REGISTRY": server.host,

@@ -64,11 +64,12 @@ def serve(
     load: Callable[[], Any],
     address: Address,
     *,
+    workers: int = 1,
     shutdown_timeout_s: int,
     head_timeout_ms: int = HEAD_TIMEOUT_MS,
     when_ready: Callable[[str], None],
 ) -> None:
-    """Serve the ASGI application that `load` makes (in a process of its own), until a signal.
+    """Serve the ASGI application that `load` makes in each of `workers` processes, until a signal.
 
     `when_ready` is called with the URL when connections are accepted.  On SIGTERM and SIGINT no
     new connection is taken, and running requests have `shutdown_timeout_s` seconds.
@@ -78,7 +79,7 @@ def serve(
         address=address.host,
         port=address.port,
         interface=Interfaces.ASGI,
-        workers=1,
+        workers=workers,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
             header_read_timeout=head_timeout_ms, max_buffer_size=HEAD_SIZE

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
+import time
 import tomllib
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +17,17 @@ import click
 from ...faults import Faults
 from ...oci import limits
 from ...oci.errors import WasmholdError
+from ...ports.runtime import Inline, run
+from ...ports.store import Store
 from ...registry import Registry, Settings
 from ...servers import granian
 from ...servers.access_log import FORMATS, AccessLog
 from ...servers.application import Application
 from ...servers.asgi import BODY_IDLE_S, SEND_IDLE_S, AsyncioRuntime, Edge, SystemRandomness
+from ...stores.directory.flock import flock
+from ...stores.directory.native import NativeFiles
+from ...stores.directory.root import enter, leave
+from ...stores.directory.store import DirectoryStore
 from ...stores.memory import MemoryStore
 from ..group import CommandFailed
 
@@ -34,16 +42,62 @@ class Plan:
     log: str = "text"
     body_idle_s: float = BODY_IDLE_S
     send_idle_s: float = SEND_IDLE_S
+    root: str | None = None  # the store's directory; None: in memory
+    durable: bool = True  # against power loss
+
+
+def open_store(plan: Plan) -> Store:
+    """The store of `plan`, for as long as this process lives.  Raises StoreUnavailable."""
+    runtime, randomness = AsyncioRuntime(), SystemRandomness()
+    if plan.root is None:
+        return MemoryStore(runtime, randomness)
+    with _without_a_loop(plan.root) as files:
+        root = run(enter(files, randomness))
+    served = NativeFiles(plan.root, runtime, locks=flock, durable=plan.durable)
+    return DirectoryStore(served, runtime, randomness, root)
+
+
+def _without_a_loop(root: str) -> closing[NativeFiles]:
+    """The directory before there is an event loop."""
+    return closing(NativeFiles(root, Inline(time.time, time.sleep), locks=flock))
+
+
+def _check_root(root: Path) -> None:
+    """Make the directory if it is not there, and tell now what a worker could not."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with _without_a_loop(str(root)) as files:
+            run(leave(files, run(enter(files, SystemRandomness()))))
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except WasmholdError as error:
+        reason = str(error)
+    else:
+        return
+    raise CommandFailed(
+        f"cannot use {root}: {reason}", "choose another directory with --root"
+    ) from None
+
+
+def _default_root() -> Path:
+    """Where the user's data is (XDG Base Directory Specification)."""
+    data = os.environ.get("XDG_DATA_HOME", "")
+    base = Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share"
+    return base / "wasmhold" / "registry"
 
 
 def application(plan: Plan) -> Application:
-    """The registry of `plan`, without a socket.  Raises ValueError, RequestInvalid."""
+    """The registry of `plan`, without a socket.
+
+    Raises ValueError, RequestInvalid; StoreUnavailable.
+    """
     faults = Faults() if plan.faults else None
     for kind, error in plan.faults:
         assert faults is not None
         faults.simulate(kind, error)
-    store = MemoryStore(AsyncioRuntime(), SystemRandomness())
-    return Application(Registry(store, plan.settings), faults=faults, warnings=plan.warnings)
+    return Application(
+        Registry(open_store(plan), plan.settings), faults=faults, warnings=plan.warnings
+    )
 
 
 def edge(plan: Plan) -> Edge:
@@ -93,7 +147,26 @@ def _when_ready(ready_file: Path | None, what: str, url: str) -> None:
 
 
 @click.command(short_help="run the registry")
+@click.option(
+    "--root",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Keep content in this directory; default: wasmhold/registry among the user's data.",
+)
 @click.option("--memory", is_flag=True, help="Keep all content in memory: gone when it stops.")
+@click.option(
+    "--no-sync",
+    is_flag=True,
+    help="Do not wait for the disk: safe against a crash, not against a power loss.",
+)
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Processes that serve one directory together.",
+)
 @click.option(
     "--listen",
     metavar="HOST:PORT",
@@ -143,7 +216,10 @@ def _when_ready(ready_file: Path | None, what: str, url: str) -> None:
     help="What running requests have when the server is told to stop.",
 )
 def serve(
+    root: Path | None,
     memory: bool,
+    no_sync: bool,
+    workers: int,
     listen: tuple[str, int],
     anonymous: str | None,
     sparse: bool,
@@ -162,8 +238,8 @@ def serve(
 
     It speaks the OCI Distribution API to any client, until SIGTERM or Ctrl-C.
     """
-    if not memory:
-        raise click.UsageError("say --memory: this version keeps content in memory alone")
+    if memory and (root is not None or no_sync or workers > 1):
+        raise click.UsageError("--memory is one process: --root, --no-sync, --workers do not fit")
     host, port = listen
     if not _is_loopback(host) and anonymous is None:
         raise click.UsageError(
@@ -187,6 +263,12 @@ def serve(
         application(plan)  # what cannot be built is told here, not by a worker that dies
     except (ValueError, WasmholdError) as error:
         raise click.UsageError(str(error)) from None
+    what = "memory, 1 worker"
+    if not memory:
+        folder = (root or _default_root()).absolute()
+        _check_root(folder)
+        plan = replace(plan, root=str(folder), durable=not no_sync)
+        what = f"directory {folder}, {workers} worker{'s' if workers > 1 else ''}"
     try:
         address = granian.reserve(host, port)
     except OSError as error:
@@ -194,9 +276,16 @@ def serve(
             f"cannot listen on {host}:{port}: {error.strerror or error}",
             "stop what listens there, or choose another address with --listen",
         ) from None
+    if no_sync:
+        print(
+            "wasmhold: --no-sync: a power loss may take what was acknowledged",
+            file=sys.stderr,
+            flush=True,
+        )
     granian.serve(
         partial(edge, plan),
         address,
+        workers=workers,
         shutdown_timeout_s=shutdown_timeout,
-        when_ready=partial(_when_ready, ready_file, "memory, 1 worker"),
+        when_ready=partial(_when_ready, ready_file, what),
     )
