@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from ...oci.errors import StoreUnavailable
 from . import paths
 from .files import Files
 from .paths import RepositoryPaths
 
 
 class Catalog:
-    """Nothing is kept: the folders are the catalog."""
+    """Nothing is kept: the folders are the catalog.
 
-    def __init__(self, files: Files) -> None:
+    `look` takes in a layout that was dropped in; False where there is none.
+    """
+
+    def __init__(self, files: Files, look: Callable[[str], Awaitable[bool]]) -> None:
         self._files = files
+        self._look = look
 
     async def page(self, after: str, limit: int) -> list[str]:
         """Names of repositories that hold a manifest."""
 
         async def has_manifests(of: RepositoryPaths) -> bool:
-            return await self._files.has_names(of.manifests)
+            if await self._files.has_names(of.manifests):
+                return True
+            try:
+                return await self._look(of.name) and await self._files.has_names(of.manifests)
+            except StoreUnavailable:  # it leads out of the root
+                return False
 
         return await self._page(after, limit, has_manifests)
 

@@ -14,11 +14,11 @@ The kernel drops the locks of who dies.  Ages only decide what is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from ...oci.digest import HEX_LENGTH, Digest
-from ...oci.errors import ContentDamaged
+from ...oci.errors import ContentDamaged, StoreUnavailable
 from ...ports.store import Collected
 from . import paths
 from .catalog import Catalog
@@ -42,12 +42,14 @@ class Collector:
         manifests: DirectoryManifests,
         uploads: DirectoryUploads,
         tmp: str,
+        look: Callable[[str], Awaitable[object]],
     ) -> None:
         self.disk = disk
         self.catalog = catalog
         self.manifests = manifests
         self.uploads = uploads
         self.tmp = tmp
+        self.look = look
 
     async def collect(self, grace_s: float, *, untagged: bool) -> Collected:
         return await _Round(self, grace_s, untagged=untagged).run()
@@ -61,6 +63,7 @@ class _Round:
         self._manifests = collector.manifests
         self._uploads = collector.uploads
         self._tmp = collector.tmp
+        self._look = collector.look
         now = collector.disk.runtime.now()
         self._before_ns = int((now - grace_s) * 1e9)
         self._sessions_before_ns = int((now - SESSION_AGE_S) * 1e9)
@@ -85,6 +88,10 @@ class _Round:
     # ---- a repository
 
     async def _repository(self, of: RepositoryPaths) -> None:
+        try:
+            await self._look(of.name)  # another tool may have brought what refers to the blobs
+        except StoreUnavailable:
+            return  # it leads out of the root
         try:
             if self._untagged:
                 await self._remove_untagged(of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from ...oci.descriptor import Descriptor
@@ -11,11 +12,13 @@ from ...oci.manifest import Manifest
 from ...ports.body import Body
 from ...ports.runtime import Randomness, Runtime
 from ...ports.store import Collected, StoredManifest, TagGuard
+from .adopt import Adoption
 from .blobs import DirectoryBlobs
 from .catalog import Catalog
 from .collect import Collector
 from .disk import Disk
 from .files import Files
+from .index import Indexes, Tell
 from .manifests import DirectoryManifests
 from .referrers import DirectoryReferrers
 from .root import Root
@@ -29,39 +32,61 @@ COLLECTION_GRACE_S: Final = 3600.0  # so long a push may take from its first blo
 class DirectoryStore:
     """A store in `files`, as `root.enter` opened it; any number of processes may share it."""
 
-    def __init__(self, files: Files, runtime: Runtime, randomness: Randomness, root: Root) -> None:
+    def __init__(
+        self,
+        files: Files,
+        runtime: Runtime,
+        randomness: Randomness,
+        root: Root,
+        tell: Tell = lambda line: None,
+    ) -> None:
+        """`tell` hears of layouts that other tools wrote: what was taken, what was left out."""
         self._runtime = runtime
         self._disk = Disk(files, runtime, randomness, root.tmp)
+        self._look = Adoption(self._disk, tell).look
+        self._indexes = Indexes(self._disk, partial(self._look, at_once=True), tell)
         self._tags = DirectoryTags(self._disk)
         self._manifests = DirectoryManifests(self._disk, self._tags)
         self._referrers = DirectoryReferrers(self._disk, self._manifests)
         self._blobs = DirectoryBlobs(self._disk, self._manifests)
         self._uploads = DirectoryUploads(self._disk, self._blobs, randomness)
-        self._catalog = Catalog(files)
+        self._catalog = Catalog(files, self._look)
         self._collector = Collector(
-            self._disk, self._catalog, self._manifests, self._uploads, root.tmp
+            self._disk,
+            self._catalog,
+            self._manifests,
+            self._uploads,
+            root.tmp,
+            partial(self._look, at_once=True),
         )
         self._collection_due: float | None = None
 
     # ---- blobs
 
     async def blob_stat(self, name: str, digest: Digest) -> int | None:
+        await self._look(name)
         return await self._blobs.stat(name, digest)
 
     async def blob_open(
         self, name: str, digest: Digest, start: int = 0, stop: int | None = None
     ) -> Body:
+        await self._look(name)
         return await self._blobs.open(name, digest, start, stop)
 
     async def blob_mount(self, name: str, digest: Digest, source: str | None) -> int | None:
+        await self._look(name)
+        if source is not None:
+            await self._look(source)
         return await self._blobs.mount(name, digest, source)
 
     async def blob_delete(self, name: str, digest: Digest) -> None:
+        await self._look(name)
         await self._blobs.delete(name, digest)
 
     # ---- uploads
 
     async def upload_open(self, name: str, algorithm: str) -> str:
+        await self._look(name)
         return await self._uploads.open(name, algorithm)
 
     async def upload_status(self, name: str, session: str) -> int:
@@ -81,6 +106,7 @@ class DirectoryStore:
     # ---- manifests
 
     async def manifest_get(self, name: str, digest: Digest) -> StoredManifest | None:
+        await self._look(name)
         return await self._manifests.get(name, digest)
 
     async def manifest_put(
@@ -93,25 +119,31 @@ class DirectoryStore:
         guard: TagGuard,
         sparse: bool,
     ) -> None:
+        await self._look(name)
         await self._manifests.put(name, stored, manifest, tags=tags, guard=guard, sparse=sparse)
 
     async def manifest_delete(self, name: str, digest: Digest, guard: TagGuard) -> None:
+        await self._look(name)
         await self._manifests.delete(name, digest, guard)
 
     async def referrers(
         self, name: str, subject: Digest, after: Digest | None, limit: int
     ) -> list[Descriptor]:
+        await self._look(name)
         return await self._referrers.page(name, subject, after, limit)
 
     # ---- tags
 
     async def tag_get(self, name: str, tag: str) -> Digest | None:
+        await self._look(name)
         return await self._tags.get(name, tag)
 
     async def tag_delete(self, name: str, tag: str, guard: TagGuard) -> None:
+        await self._look(name)
         await self._tags.delete(name, tag, guard)
 
     async def tags(self, name: str, after: str, limit: int) -> list[str] | None:
+        await self._look(name)
         return await self._tags.page(name, after, limit)
 
     # ---- the whole store
@@ -123,10 +155,15 @@ class DirectoryStore:
         return await self._collector.collect(grace_s, untagged=untagged)
 
     async def maintain(self) -> float:
+        index_s = await self._indexes.work_off()
         now = self._runtime.now()
         if self._collection_due is None:  # nothing is ever done because a process starts
             self._collection_due = now + COLLECTION_EVERY_S
         elif now >= self._collection_due:
             await self.collect(COLLECTION_GRACE_S)
             self._collection_due = self._runtime.now() + COLLECTION_EVERY_S
-        return max(0.0, self._collection_due - now)
+        return max(0.0, min(index_s, self._collection_due - now))
+
+    async def settle(self) -> None:
+        """Write every ``index.json`` that is behind: before the process ends."""
+        await self._indexes.work_off(at_once=True)
