@@ -19,13 +19,13 @@ def inline():
 
 
 @contextmanager
-def opened(folder, runtime=None, files=None):
+def opened(folder, runtime=None, files=None, tell=lambda line: None):
     """A store in `folder`; not synced, unless the files are given."""
     runtime = runtime or inline()
     native = files or NativeFiles(str(folder), runtime, locks=flock, durable=False)
     root = run(enter(native, SystemRandomness()))
     try:
-        yield DirectoryStore(native, runtime, SystemRandomness(), root)
+        yield DirectoryStore(native, runtime, SystemRandomness(), root, tell)
     finally:
         run(leave(native, root))
         if files is None:
