@@ -166,3 +166,7 @@ class Store(Blobs, Uploads, Manifests, Tags, Protocol):
     async def maintain(self) -> float:
         """Do what time brings about; returns after how many seconds it wants to be called again."""
         ...
+
+    async def settle(self) -> None:
+        """Do at once what `maintain` would do soon: the process ends.  Nothing is lost without."""
+        ...

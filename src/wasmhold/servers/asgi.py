@@ -313,10 +313,17 @@ class Edge:
             elif upkeep is not None:
                 upkeep.cancel()
                 await asyncio.gather(upkeep, return_exceptions=True)
+                await self._settle()
                 self._flush()
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return
+
+    async def _settle(self) -> None:
+        try:
+            await self._application.registry.store.settle()
+        except Exception:
+            _LOG.exception("the store did not settle; what is open is done at the next start")
 
     async def _maintain(self) -> None:
         """The store's work that time brings about, for as long as the server lives."""

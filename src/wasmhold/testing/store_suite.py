@@ -795,3 +795,4 @@ async def more_than_a_page_of_everything(store: Store) -> None:
 @_check
 async def maintain_says_when_it_wants_to_be_called(store: Store) -> None:
     assert 0 <= await store.maintain() <= 24 * 3600
+    await store.settle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import sys
 import time
@@ -31,6 +32,8 @@ from ...stores.directory.store import DirectoryStore
 from ...stores.memory import MemoryStore
 from ..group import CommandFailed
 
+_LOG = logging.getLogger("wasmhold")
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -54,7 +57,7 @@ def open_store(plan: Plan) -> Store:
     with _without_a_loop(plan.root) as files:
         root = run(enter(files, randomness))
     served = NativeFiles(plan.root, runtime, locks=flock, durable=plan.durable)
-    return DirectoryStore(served, runtime, randomness, root)
+    return DirectoryStore(served, runtime, randomness, root, _LOG.warning)
 
 
 def _without_a_loop(root: str) -> closing[NativeFiles]:

@@ -135,3 +135,6 @@ class BucketStore:
             await self.collect(COLLECTION_GRACE_S)
             self._collection_due = self._runtime.now() + COLLECTION_EVERY_S
         return max(0.0, self._collection_due - now)
+
+    async def settle(self) -> None:
+        return

@@ -165,5 +165,4 @@ class DirectoryStore:
         return max(0.0, min(index_s, self._collection_due - now))
 
     async def settle(self) -> None:
-        """Write every ``index.json`` that is behind: before the process ends."""
         await self._indexes.work_off(at_once=True)
