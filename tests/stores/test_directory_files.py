@@ -24,10 +24,10 @@ DIGESTS = [Digest.of(b"x"), Digest.of(b"x", "sha512")]
 FOLDERS = [
     # name,              folder
     ("a",                "a"),
-    ("foo/blobs",        "foo/=blobs"),
-    ("blobs/uploads",    "=blobs/uploads"),
-    ("index.json",       "=index.json"),
-    ("a/oci-layout/b",   "a/=oci-layout/b"),
+    ("foo/blobs",        "foo/+blobs"),
+    ("blobs/uploads",    "+blobs/uploads"),
+    ("index.json",       "+index.json"),
+    ("a/oci-layout/b",   "a/+oci-layout/b"),
     ("a/blobs2",         "a/blobs2"),
 ]
 TAGS = [
@@ -48,7 +48,7 @@ def test_folders(name, folder):
     assert "/".join(map(paths.unescape_component, folder.split("/"))) == name
 
 
-@pytest.mark.parametrize("file", [".wasmhold", "blobs", "index.json", "oci-layout", "=x", "=", ""])
+@pytest.mark.parametrize("file", [".wasmhold", "blobs", "index.json", "oci-layout", "+x", "+", ""])
 def test_what_is_no_part_of_a_name(file):
     assert not paths.unescape_component(file)
 

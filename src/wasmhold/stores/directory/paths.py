@@ -19,7 +19,8 @@
             manifests/<alg>:<hex>    text: the media type
             referrers/<alg>:<hex>/<alg>:<hex>    under the subject; text: the media type
 
-A component of a repository's name never begins with a dot, and ``=`` is in no name at all.
+A component of a repository's name never begins with a dot, and ``=`` and ``+`` are in no name at
+all.  Other tools read a repository in place, so its path has what they take: regctl takes no ``=``.
 """
 
 from __future__ import annotations
@@ -62,12 +63,12 @@ def _checked(component: str, text: str) -> str:
 
 def escape_component(component: str) -> str:
     """A component of a repository's name, as a folder.  Raises NameInvalid."""
-    return _checked(f"={component}" if component in _TAKEN else component, component)
+    return _checked(f"+{component}" if component in _TAKEN else component, component)
 
 
 def unescape_component(folder: str) -> str | None:
     """What `escape_component` made; None for what is no part of a repository's name."""
-    if folder.startswith("="):
+    if folder.startswith("+"):
         return folder[1:] if folder[1:] in _TAKEN else None
     is_one = len(folder) <= MAX_COMPONENT and _COMPONENT.fullmatch(folder) is not None
     return folder if is_one and folder not in _TAKEN else None
