@@ -81,10 +81,10 @@ class Server:
                 todo += map(int, task.read_text().split())
         return out
 
-    def memory(self) -> int:
+    def memory(self, *, of_workers: bool = False) -> int:
         """Resident bytes of the process and its workers, shared pages counted once (PSS)."""
         total = 0
-        for pid in self.pids():
+        for pid in self.pids()[1 if of_workers else 0 :]:
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) * 1024
