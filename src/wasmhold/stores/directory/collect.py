@@ -54,6 +54,10 @@ class Collector:
     async def collect(self, grace_s: float, *, untagged: bool) -> Collected:
         return await _Round(self, grace_s, untagged=untagged).run()
 
+    async def sweep(self) -> None:
+        """Remove what dead processes did not finish; it depends on nothing else that is stored."""
+        await _Round(self, 0, untagged=False).leftovers()
+
 
 class _Round:
     def __init__(self, collector: Collector, grace_s: float, *, untagged: bool) -> None:
@@ -77,9 +81,9 @@ class _Round:
             for name in names:
                 await self._repository(paths.repository(name))
             names = await self._catalog.every(names[-1], _PAGE)
-        await self._pool()
         await self._sessions()
-        await self._leftovers()
+        await self.leftovers()
+        await self._pool()  # last: what goes before may have been another name of the same file
         return Collected(self._removed, self._freed, self._changed)
 
     def _is_old(self, found: Status | None) -> bool:
@@ -202,7 +206,7 @@ class _Round:
         if self._is_over(await self._files.stat(path)) and await self._files.unlink(path):
             self._changed = True
 
-    async def _leftovers(self) -> None:
+    async def leftovers(self) -> None:
         """What dead processes did not finish."""
         for process in await self._files.names(paths.TMP) or []:
             folder = f"{paths.TMP}/{process}"
