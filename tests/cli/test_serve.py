@@ -57,6 +57,9 @@ WRONG = [
     (["--memory", "--warning", "x" * 5000],                 "4096"),
     (["--memory", "--faults", "/nowhere"],                  "--faults"),
     (["--memory", "--log", "xml"],                          "--log"),
+    (["--memory", "--min-free", "1GiB"],                    "--min-free"),
+    (["--min-free", "1 gig"],                               "is no size"),
+    (["--min-free", "GiB"],                                 "is no size"),
     (["--memory", "--unknown"],                             "--unknown"),
 ]
 FAULTS = [

@@ -47,6 +47,7 @@ class Plan:
     send_idle_s: float = SEND_IDLE_S
     root: str | None = None  # the store's directory; None: in memory
     durable: bool = True  # against power loss
+    min_free: int | None = None  # bytes of the disk that pushes leave; None: the store's own rule
 
 
 def open_store(plan: Plan) -> Store:
@@ -57,7 +58,7 @@ def open_store(plan: Plan) -> Store:
     with _without_a_loop(plan.root) as files:
         root = run(enter(files, randomness))
     served = NativeFiles(plan.root, runtime, locks=flock, durable=plan.durable)
-    return DirectoryStore(served, runtime, randomness, root, _LOG.warning)
+    return DirectoryStore(served, runtime, randomness, root, _LOG.warning, min_free=plan.min_free)
 
 
 def _without_a_loop(root: str) -> closing[NativeFiles]:
@@ -121,6 +122,20 @@ def _address(context: click.Context, parameter: click.Parameter, value: str) -> 
     return host.strip("[]"), int(port)
 
 
+_UNITS = {"": 1, "KiB": limits.KIB, "MiB": limits.MIB, "GiB": 1024 * limits.MIB}
+
+
+def _size(context: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    """Bytes of ``500MiB``, ``1GiB`` or a plain number."""
+    if value is None:
+        return None
+    number = value.rstrip("KMGiB")
+    unit = _UNITS.get(value[len(number) :])
+    if unit is None or not (number.isascii() and number.isdecimal()):
+        raise click.BadParameter(f"{value!r} is no size, for example 1GiB, 500MiB or 0")
+    return int(number) * unit
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -161,6 +176,12 @@ def _when_ready(ready_file: Path | None, what: str, url: str) -> None:
     "--no-sync",
     is_flag=True,
     help="Do not wait for the disk: safe against a crash, not against a power loss.",
+)
+@click.option(
+    "--min-free",
+    metavar="SIZE",
+    callback=_size,
+    help="Refuse pushes (507) while less is free on the disk; default: 1GiB or 2 %, what is more.",
 )
 @click.option(
     "--workers",
@@ -222,6 +243,7 @@ def serve(
     root: Path | None,
     memory: bool,
     no_sync: bool,
+    min_free: int | None,
     workers: int,
     listen: tuple[str, int],
     anonymous: str | None,
@@ -241,8 +263,11 @@ def serve(
 
     It speaks the OCI Distribution API to any client, until SIGTERM or Ctrl-C.
     """
-    if memory and (root is not None or no_sync or workers > 1):
-        raise click.UsageError("--memory is one process: --root, --no-sync, --workers do not fit")
+    if memory and (root is not None or no_sync or workers > 1 or min_free is not None):
+        raise click.UsageError(
+            "--memory is one process and no disk: "
+            "--root, --no-sync, --workers, --min-free do not fit"
+        )
     host, port = listen
     if not _is_loopback(host) and anonymous is None:
         raise click.UsageError(
@@ -270,7 +295,7 @@ def serve(
     if not memory:
         folder = (root or _default_root()).absolute()
         _check_root(folder)
-        plan = replace(plan, root=str(folder), durable=not no_sync)
+        plan = replace(plan, root=str(folder), durable=not no_sync, min_free=min_free)
         what = f"directory {folder}, {workers} worker{'s' if workers > 1 else ''}"
     try:
         address = granian.reserve(host, port)

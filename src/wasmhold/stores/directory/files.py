@@ -76,6 +76,10 @@ class Files(Protocol):
         """
         ...
 
+    async def free_space(self) -> tuple[int, int] | None:
+        """Bytes that we may still write, and all there are; None where the host cannot tell."""
+        ...
+
     async def names(self, folder: str) -> list[str] | None:
         """Names in a folder, in no order.  What comes or goes meanwhile may be among them."""
         ...

@@ -151,6 +151,13 @@ class NativeFiles:
             _translate(error, path)
         return FileBody(FileRange(descriptor, start, stop), path, self._runtime)
 
+    async def free_space(self) -> tuple[int, int] | None:
+        if not hasattr(os, "fstatvfs"):  # a guest has none
+            return None
+        with _translated("the root"):
+            found = os.fstatvfs(self._root)
+        return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
     async def names(self, folder: str) -> list[str] | None:
         return await self._offload(folder, self._names, folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Final
 
@@ -22,6 +23,7 @@ from .index import Indexes, Tell
 from .manifests import DirectoryManifests
 from .referrers import DirectoryReferrers
 from .root import Root
+from .space import Space
 from .tags import DirectoryTags
 from .uploads import DirectoryUploads
 
@@ -39,8 +41,14 @@ class DirectoryStore:
         randomness: Randomness,
         root: Root,
         tell: Tell = lambda line: None,
+        *,
+        min_free: int | None = 0,
     ) -> None:
-        """`tell` hears of layouts that other tools wrote: what was taken, what was left out."""
+        """`tell` hears of layouts that other tools wrote: what was taken, what was left out.
+
+        Pushes are refused while fewer than `min_free` bytes are free; None: as `space.py` says.
+        """
+        self._space = Space(files, min_free)
         self._runtime = runtime
         self._disk = Disk(files, runtime, randomness, root.tmp)
         self._look = Adoption(self._disk, tell).look
@@ -86,6 +94,7 @@ class DirectoryStore:
     # ---- uploads
 
     async def upload_open(self, name: str, algorithm: str) -> str:
+        await self._space.check()
         await self._look(name)
         return await self._uploads.open(name, algorithm)
 
@@ -93,12 +102,16 @@ class DirectoryStore:
         return await self._uploads.status(name, session)
 
     async def upload_append(self, name: str, session: str, offset: int | None, body: Body) -> int:
-        return await self._uploads.append(name, session, offset, body)
+        async with aclosing(body):
+            await self._space.check()
+            return await self._uploads.append(name, session, offset, body)
 
     async def upload_commit(
         self, name: str, session: str, offset: int | None, body: Body, digest: Digest
     ) -> int:
-        return await self._uploads.commit(name, session, offset, body, digest)
+        async with aclosing(body):
+            await self._space.check()
+            return await self._uploads.commit(name, session, offset, body, digest)
 
     async def upload_cancel(self, name: str, session: str) -> None:
         await self._uploads.cancel(name, session)
@@ -119,6 +132,7 @@ class DirectoryStore:
         guard: TagGuard,
         sparse: bool,
     ) -> None:
+        await self._space.check()
         await self._look(name)
         await self._manifests.put(name, stored, manifest, tags=tags, guard=guard, sparse=sparse)
 

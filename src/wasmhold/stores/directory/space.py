@@ -1,0 +1,40 @@
+"""Low space: pushes are refused while there still is room to delete, to collect and to tag.
+
+Source: RFC 4918, 11.5 (507).  A disk that gets full in the middle of a write is another thing: then
+the write itself says so, and takes back what it had written.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...oci.errors import OutOfSpace
+from ...oci.limits import MIB
+from .files import Files
+
+LEAST: Final = 1024 * MIB  # bytes that must be free, where nobody says another number
+LEAST_SHARE: Final = 0.02  # or this share of the file system, whichever is more
+
+
+class Space:
+    """`least` bytes must be free, None: as above, 0: none, and nobody is asked.
+
+    Where the host cannot tell, anything goes.
+    """
+
+    def __init__(self, files: Files, least: int | None) -> None:
+        self._files = files
+        self._least = least
+
+    async def check(self) -> None:
+        """Before something is pushed.  Raises OutOfSpace."""
+        found = None if self._least == 0 else await self._files.free_space()
+        if found is None:
+            return
+        free, total = found
+        least = max(LEAST, int(total * LEAST_SHARE)) if self._least is None else self._least
+        if free < least:
+            raise OutOfSpace(
+                f"the registry has {free // MIB} MiB left and keeps {least // MIB} free: "
+                "delete something, or ask its operator"
+            )
