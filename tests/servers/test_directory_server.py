@@ -139,8 +139,8 @@ def test_a_full_disk_refuses_and_loses_nothing(small_disk):
 def test_low_space_leaves_room_to_delete(small_disk):
     with on(small_disk, "--min-free", "20MiB") as server:
         pushed = fill(server, 4 * MIB)
-        status_, _ = ask(server, "PUT", "/v2/full/disk/manifests/v1", b"{}")
-        assert status_ == 507
+        index = b'{"schemaVersion":2,"manifests":[]}'
+        assert ask(server, "PUT", "/v2/full/disk/manifests/v1", index)[0] == 507
         free = shutil.disk_usage(small_disk).free
         assert 16 * MIB <= free < 20 * MIB
         assert stream_out(server, "full/disk", pushed[0]) == 4 * MIB
