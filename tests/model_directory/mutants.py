@@ -94,6 +94,13 @@ MUTANTS = {
         ("                await self.ask(of, tags, guard)\n                for tag in tags:\n",
          "                for tag in tags:\n"),),
         Search("two conditional pushes")),
+    "frozen-append": Mutant("uploads", (
+        ("        if data.links > 1:\n            raise UploadUnknown(found.repository, session)\n", ""),),
+        Search("a commit, and an append", kills=1)),
+    "frozen-commit": Mutant("uploads", (
+        ("        if before.links > 1:", "        if False:"),
+        ("        if data.links > 1:\n            raise UploadUnknown(found.repository, session)\n", "")),
+        Search("a commit, and another one with more", kills=1)),
     # ---- looking again
     "again": Mutant("collect", (
         ("            used = await self._manifests.used(of)\n            # A removal",

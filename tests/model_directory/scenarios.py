@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from wasmhold.oci.digest import Digest
-from wasmhold.oci.errors import PreconditionFailed
+from wasmhold.oci.errors import DigestMismatch, PreconditionFailed
 from wasmhold.ports.body import BytesBody
 from wasmhold.testing.store_suite import allow
 
@@ -101,6 +102,28 @@ def delete_tag(tag):
     return process
 
 
+async def opened(world, store):
+    """A session that has all its bytes, for those who come after the setup."""
+    world.session = await store.upload_open("p", "sha256")
+    await store.upload_append("p", world.session, 0, BytesBody(BLOBS["d"]))
+    await nothing(world, store)
+
+
+async def commit(world, store):
+    await store.upload_commit("p", world.session, None, BytesBody(), digest("d"))
+
+
+async def append(world, store):
+    await store.blob_stat("p", digest("e"))  # a call that others see: it begins whenever it likes
+    await store.upload_append("p", world.session, None, BytesBody(b"more"))
+
+
+async def append_to_commit(world, store):
+    await store.blob_stat("p", digest("e"))
+    with suppress(DigestMismatch):
+        await store.upload_commit("p", world.session, None, BytesBody(b"more"), digest("d"))
+
+
 def mount(name, manifest):
     async def process(world, store):
         if await store.blob_mount("q", digest(name), "p") is not None:
@@ -142,6 +165,8 @@ SCENARIOS = [
     Scenario("delete a manifest, then its blob",
              (delete("m"), delete_blob("d")), push("m", "d"), deletes=True),
     Scenario("mount and collect", (mount("d", "m"), collector), in_turn(blob("d"), blob("e", "q"))),
+    Scenario("a commit, and an append", (commit, append), opened),
+    Scenario("a commit, and another one with more", (commit, append_to_commit), opened),
     Scenario("two conditional pushes",
              (push("m", tag="t", guard=if_none, kind="once"),
               push("n", tag="t", guard=if_none, kind="once")), blob("d"), single=False),

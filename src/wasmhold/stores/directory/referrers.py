@@ -6,6 +6,7 @@ from typing import Final
 
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
+from ...oci.manifest import parse_manifest
 from ..bucket.memo import Memo
 from . import paths
 from .disk import Disk
@@ -52,9 +53,9 @@ class DirectoryReferrers:
         known = self._known.get((digest, media_type))
         if known is None:
             stored = await self._manifests.get(of.name, digest)
-            manifest = await self._manifests.parsed(of, digest)
-            if stored is None or manifest is None:
+            if stored is None:
                 return None
+            manifest = parse_manifest(stored.content, stored.media_type)
             known = manifest.descriptor(digest, len(stored.content))
             self._known.put((digest, media_type), known)
         return known

@@ -8,13 +8,20 @@ Nothing is synced before the commit: a power loss takes sessions, never blobs.
 from __future__ import annotations
 
 import re
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from ...oci.digest import Digest, Hasher
 from ...oci.digest import hasher as new_hasher
-from ...oci.errors import DigestMismatch, RangeInvalid, UploadUnknown, WasmholdError
+from ...oci.errors import (
+    DigestMismatch,
+    OutOfSpace,
+    RangeInvalid,
+    StoreUnavailable,
+    UploadUnknown,
+    WasmholdError,
+)
 from ...ports.body import Body
 from ...ports.runtime import Randomness
 from ..bucket.memo import Memo
@@ -22,7 +29,7 @@ from ..pieces import Buffers, feed
 from . import paths
 from .blobs import DirectoryBlobs
 from .disk import Disk
-from .files import Exists, Held, Writer
+from .files import Exists, Held, Status, Writer
 
 _HASHES: Final = 1024  # sessions whose running hash is kept
 _SESSION: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -94,7 +101,7 @@ class DirectoryUploads:
 
     async def status(self, name: str, session: str) -> int:
         await self._read(name, session)
-        return await self._size(session)
+        return (await self._data(session)).size
 
     async def append(self, name: str, session: str, offset: int | None, body: Body) -> int:
         async with aclosing(body):
@@ -132,32 +139,42 @@ class DirectoryUploads:
         self, name: str, session: str, offset: int | None, body: Body, digest: Digest
     ) -> int:
         found = await self._read(name, session)
-        before = await self._size(session)
-        size, hasher = await self._add(session, found, offset, body, digest.algorithm)
+        data = f"{paths.upload(session)}/data"
+        before = await self._data(session)
+        if before.links > 1:  # a commit broke off behind its first link
+            if await self._disk.hash(data, digest.algorithm) != digest:
+                raise UploadUnknown(name, session)
+            size = before.size
+        else:
+            size, hasher = await self._add(session, found, offset, body, digest.algorithm)
+            try:
+                await self._check(session, hasher, digest)
+            except (StoreUnavailable, OutOfSpace):
+                await self._cut(session, before.size)
+                raise
         try:
-            data = f"{paths.upload(session)}/data"
-            if not size:
-                (await self._files.open_write(data)).close()
-            if hasher is None:  # other processes hashed it, or with another algorithm
-                actual = await self._disk.hash(data, digest.algorithm)
-            else:
-                actual = Digest(digest.algorithm, hasher.hexdigest())
-            if actual != digest:
-                await self.drop(session)
-                raise DigestMismatch(str(digest), str(actual))
             await self._files.sync(data)
             await self._blobs.place(data, name, digest)
-        except DigestMismatch:
-            raise
         except WasmholdError:
-            await self._cut(session, before)  # so that the same request can come again
+            await self._cut(session, before.size)  # so that the same request can come again
             raise
-        try:
+        with suppress(Exists, StoreUnavailable, OutOfSpace):  # the commit is done
             await self._files.symlink(_committed(name, digest), paths.committed(session))
-        except Exists:
-            pass
-        await self.drop(session)
+        with suppress(StoreUnavailable, OutOfSpace):  # a collector does it
+            await self.drop(session)
         return size
+
+    async def _check(self, session: str, hasher: Hasher | None, digest: Digest) -> None:
+        """Raises DigestMismatch, and then the session is gone."""
+        data = f"{paths.upload(session)}/data"
+        (await self._files.open_write(data)).close()  # an empty blob is a file too
+        if hasher is None:  # other processes hashed it, or with another algorithm
+            actual = await self._disk.hash(data, digest.algorithm)
+        else:
+            actual = Digest(digest.algorithm, hasher.hexdigest())
+        if actual != digest:
+            await self.drop(session)
+            raise DigestMismatch(str(digest), str(actual))
 
     async def cancel(self, name: str, session: str) -> None:
         held = await self._lock(name, session)
@@ -176,7 +193,10 @@ class DirectoryUploads:
 
         When it breaks, the session is as before.
         """
-        before = await self._size(session)
+        data = await self._data(session)
+        before = data.size
+        if data.links > 1:
+            raise UploadUnknown(found.repository, session)
         if offset is not None and offset != before:
             raise RangeInvalid(before, offset)
         hasher = self._hasher(session, found, before, algorithm)
@@ -205,7 +225,8 @@ class DirectoryUploads:
 
     async def _cut(self, session: str, size: int) -> None:
         """Take back what was added."""
-        if await self._size(session) > size:
+        data = await self._data(session)
+        if data.links == 1 and data.size > size:
             writer = await self._files.open_write(f"{paths.upload(session)}/data")
             try:
                 await writer.truncate(size)
@@ -229,9 +250,10 @@ class DirectoryUploads:
         await self._files.overwrite(f"{paths.upload(session)}/state", state)
         return nonce
 
-    async def _size(self, session: str) -> int:
+    async def _data(self, session: str) -> Status:
+        """The file of the bytes.  With a second name it is a blob, and never changes again."""
         found = await self._files.stat(f"{paths.upload(session)}/data")
-        return 0 if found is None else found.size
+        return found or Status(inode=0, size=0, links=0, modified_ns=0, changed_ns=0)
 
     # ---- sessions
 
@@ -259,7 +281,7 @@ class DirectoryUploads:
         """Take the session away; its lock is held.  What breaks off is finished by a collector."""
         self._hashes.drop(session)
         folder = paths.upload(session)
-        await self._files.unlink(f"{folder}/data")
-        await self._files.unlink(f"{folder}/state")
-        await self._files.unlink(f"{folder}/state.queue")
+        # Without its state there is no session: what is left is nobody's.
+        for file in ("state", "state.queue", "data"):
+            await self._files.unlink(f"{folder}/{file}")
         await self._files.remove_folder(folder)
