@@ -41,13 +41,29 @@ class Catalog:
 
         return await self._page(after, limit, is_ours)
 
+    async def layouts(self, after: str, limit: int) -> list[str]:
+        """The same, and what was dropped in and nobody has asked for."""
+
+        async def is_layout(of: RepositoryPaths) -> bool:
+            return (
+                await self._files.stat(of.meta) is not None
+                or await self._files.stat(of.layout) is not None
+            )
+
+        return await self._page(after, limit, is_layout)
+
     async def _page(
         self, after: str, limit: int, is_wanted: Callable[[RepositoryPaths], Awaitable[bool]]
     ) -> list[str]:
         found: list[str] = []
 
         async def look(folder: str, prefix: str) -> None:
-            names = await self._files.names(folder) or []
+            try:
+                names = await self._files.names(folder) or []
+            except StoreUnavailable:
+                if not prefix:
+                    raise
+                return  # a symbolic link, or a folder that we may not read: nothing of ours
             inside = {c: n for n in names if (c := paths.unescape_component(n)) is not None}
             # What lies below `a` comes behind `a-b`, as `a/` does.
             for key in sorted([*inside, *(f"{component}/" for component in inside)]):

@@ -15,6 +15,7 @@ The kernel drops the locks of who dies.  Ages only decide what is looked at.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from ...oci.digest import HEX_LENGTH, Digest
@@ -32,6 +33,26 @@ SESSION_AGE_S: Final = 24 * 3600.0  # since its last byte; then nobody will go o
 
 _BATCH: Final = 1000  # unlinked while the lock is held once
 _PAGE: Final = 1000  # repositories
+
+# The rules, as an operator reads them.
+_UNUSED: Final = "no manifest refers to it"
+_UNTAGGED: Final = "no tag, no index and no subject keeps it"
+_UNNAMED: Final = "no repository has it"
+_OVER: Final = "nobody has gone on with it for a day"
+_DEAD: Final = "their process is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What a round removes, and the rule by which; `size` in bytes, 0 where it is not counted."""
+
+    what: str
+    rule: str
+    repository: str | None = None  # None: of the whole store
+    size: int = 0
+
+
+Told = Callable[[Removal], None]
 
 
 class Collector:
@@ -51,8 +72,16 @@ class Collector:
         self.tmp = tmp
         self.look = look
 
-    async def collect(self, grace_s: float, *, untagged: bool) -> Collected:
-        return await _Round(self, grace_s, untagged=untagged).run()
+    async def collect(
+        self,
+        grace_s: float,
+        *,
+        untagged: bool,
+        dry_run: bool = False,
+        told: Told = lambda removal: None,
+    ) -> Collected:
+        """With `dry_run` nothing is removed, and what would be is told and counted."""
+        return await _Round(self, grace_s, untagged=untagged, dry_run=dry_run, told=told).run()
 
     async def sweep(self) -> None:
         """Remove what dead processes did not finish; it depends on nothing else that is stored."""
@@ -60,7 +89,15 @@ class Collector:
 
 
 class _Round:
-    def __init__(self, collector: Collector, grace_s: float, *, untagged: bool) -> None:
+    def __init__(
+        self,
+        collector: Collector,
+        grace_s: float,
+        *,
+        untagged: bool,
+        dry_run: bool = False,
+        told: Told = lambda removal: None,
+    ) -> None:
         self._disk = collector.disk
         self._files = collector.disk.files
         self._catalog = collector.catalog
@@ -72,6 +109,10 @@ class _Round:
         self._before_ns = int((now - grace_s) * 1e9)
         self._sessions_before_ns = int((now - SESSION_AGE_S) * 1e9)
         self._untagged = untagged
+        self._dry_run = dry_run
+        self._told = told
+        self._gone: set[Digest] = set()  # manifests of this repository, as if they were removed
+        self._names_left: dict[int, int] = {}  # by inode, as if others were removed
         self._removed = self._freed = 0
         self._changed = False
 
@@ -96,6 +137,7 @@ class _Round:
             await self._look(of.name)  # another tool may have brought what refers to the blobs
         except StoreUnavailable:
             return  # it leads out of the root
+        self._gone = set()
         try:
             if self._untagged:
                 await self._remove_untagged(of)
@@ -109,7 +151,7 @@ class _Round:
         for algorithm in HEX_LENGTH:
             files = await self._files.names(of.blobs_of(algorithm)) or []
             found += [d for f in files if (d := paths.read_hex(algorithm, f)) is not None]
-        used = await self._manifests.used(of)
+        used = await self._used(of)
 
         async def is_candidate(digest: Digest) -> bool:
             return digest not in used and self._is_old(await self._files.stat(of.blob(digest)))
@@ -118,7 +160,34 @@ class _Round:
         old = await self._disk.runtime.map(is_candidate, found, 1)
         candidates = [digest for digest, wanted in zip(found, old, strict=True) if wanted]
         for batch in _batches(candidates):
-            await self._unlink(of, batch)
+            if self._dry_run:
+                for digest in batch:
+                    await self._pretend(of, digest)
+            else:
+                await self._unlink(of, batch)
+
+    async def _used(self, of: RepositoryPaths) -> set[Digest]:
+        if not self._gone:
+            return await self._manifests.used(of)
+        used: set[Digest] = set()
+        for digest, media_type in (await self._manifests.entries(of)).items():
+            if digest not in self._gone:
+                used |= {digest, *await self._manifests.references(of, digest, media_type)}
+        return used
+
+    async def _pretend(self, of: RepositoryPaths, digest: Digest) -> None:
+        found = await self._files.stat(of.blob(digest))
+        if found is None:
+            return
+        left = self._names_left.get(found.inode, found.links) - 1
+        self._names_left[found.inode] = left
+        if left == 1 and await self._is_pooled(digest, found):
+            self._freed += found.size
+        self._note_removed(Removal(str(digest), _UNUSED, of.name, found.size))
+
+    async def _is_pooled(self, digest: Digest, found: Status) -> bool:
+        pooled = await self._files.stat(paths.pool(digest))
+        return pooled is not None and pooled.inode == found.inode
 
     async def _unlink(self, of: RepositoryPaths, candidates: Sequence[Digest]) -> None:
         async with self._disk.locked(of.lock, exclusive=True):
@@ -127,11 +196,18 @@ class _Round:
             await self._disk.sync(of.manifests)
             for digest in candidates:
                 # Pushed again meanwhile: then it is young.
-                if digest not in used and self._is_old(await self._files.stat(of.blob(digest))):
+                found = None if digest in used else await self._files.stat(of.blob(digest))
+                if found is not None and self._is_old(found):
                     await self._files.unlink(of.blob(digest))
-                    self._note_removed()
+                    self._note_removed(Removal(str(digest), _UNUSED, of.name, found.size))
 
     async def _remove_untagged(self, of: RepositoryPaths) -> None:
+        if self._dry_run:
+            while untagged := await self._untagged_in(of):
+                self._gone |= {*untagged}
+                for digest in untagged:
+                    self._note_removed(Removal(str(digest), _UNTAGGED, of.name))
+            return
         while await self._untagged_in(of):  # so that little is read while we hold the lock
             async with self._disk.locked(of.lock, exclusive=True):
                 untagged = await self._untagged_in(of)
@@ -142,13 +218,15 @@ class _Round:
                 await mark_dirty(self._disk, of)
                 for digest in untagged:
                     await self._manifests.remove(of, digest, None)
-                    self._note_removed()
+                    self._note_removed(Removal(str(digest), _UNTAGGED, of.name))
 
     async def _untagged_in(self, of: RepositoryPaths) -> list[Digest]:
         """Old manifests that no tag, no index and no subject keeps."""
         tags = await self._files.texts(of.tags)
         kept = {paths.read_short(text) for text in tags.values()}
         entries = await self._manifests.entries(of)
+        for digest in self._gone:
+            entries.pop(digest, None)
         for digest, media_type in entries.items():
             kept |= {*await self._manifests.references(of, digest, media_type)}
         untagged: list[Digest] = []
@@ -172,9 +250,11 @@ class _Round:
 
     async def _pooled(self, path: str) -> None:
         found = await self._files.stat(path)
-        if found is not None and found.links == 1 and await self._files.unlink(path):
+        if found is None or found.links != 1:
+            return
+        if self._dry_run or await self._files.unlink(path):
             self._freed += found.size
-            self._note_removed()
+            self._note_removed(Removal(path.rpartition("/")[2], _UNNAMED, None, found.size))
 
     async def _sessions(self) -> None:
         sessions = sorted(await self._files.names(paths.UPLOADS) or [])
@@ -192,8 +272,9 @@ class _Round:
             if held is not None and not self._is_over(await self._files.stat(state)):
                 return
             if held is not None or await self._files.stat(state) is None:
-                await self._uploads.drop(session)
-                self._note_removed()
+                if not self._dry_run:
+                    await self._uploads.drop(session)
+                self._note_removed(Removal(f"the upload session {session}", _OVER))
         finally:
             if held is not None:
                 await self._files.unlock(held)
@@ -203,8 +284,8 @@ class _Round:
 
     async def _committed(self, session: str) -> None:
         path = paths.committed(session)
-        if self._is_over(await self._files.stat(path)) and await self._files.unlink(path):
-            self._changed = True
+        if self._is_over(await self._files.stat(path)) and not self._dry_run:
+            self._changed |= await self._files.unlink(path)
 
     async def leftovers(self) -> None:
         """What dead processes did not finish."""
@@ -215,6 +296,10 @@ class _Round:
             held = await self._files.lock(f"{folder}/lock", exclusive=True, wait=False)
             if held is None:
                 continue  # it lives
+            if self._dry_run:
+                await self._files.unlock(held)
+                self._told(Removal(f"unfinished files in {folder}", _DEAD))
+                continue
             try:
                 for file in sorted(await self._files.names(folder) or []):
                     if file != "lock":
@@ -225,9 +310,10 @@ class _Round:
             finally:
                 await self._files.unlock(held)
 
-    def _note_removed(self) -> None:
+    def _note_removed(self, removal: Removal) -> None:
         self._removed += 1
         self._changed = True
+        self._told(removal)
 
 
 def _batches(items: Sequence[Digest]) -> Iterator[Sequence[Digest]]:

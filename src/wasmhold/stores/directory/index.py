@@ -261,6 +261,12 @@ class Indexes:
         marks |= {*(await self._files.names(BUILDING) or [])}
         return sorted(mark.replace("=", "/") for mark in marks)
 
+    async def is_marked(self, name: str) -> bool:
+        for mark in (paths.dirty(name), _building(name)):
+            if await self._files.stat(mark) is not None:
+                return True
+        return False
+
     async def work_off(self, *, at_once: bool = False) -> float:
         """Write every index that is behind and due, or `at_once` all; seconds to the next call."""
         now = self._runtime.now()

@@ -16,8 +16,10 @@ from ...ports.store import Collected, StoredManifest, TagGuard
 from .adopt import Adoption
 from .blobs import DirectoryBlobs
 from .catalog import Catalog
-from .collect import Collector
+from .check import Checked, Checker, Found, Rules
+from .collect import Collector, Told
 from .disk import Disk
+from .explain import Held, explain
 from .files import Files
 from .index import Indexes, Tell
 from .manifests import DirectoryManifests
@@ -177,6 +179,25 @@ class DirectoryStore:
             await self.collect(COLLECTION_GRACE_S)
             self._collection_due = self._runtime.now() + COLLECTION_EVERY_S
         return max(0.0, min(index_s, self._collection_due - now))
+
+    # ---- what operators ask
+
+    async def clean(
+        self, grace_s: float, *, untagged: bool, dry_run: bool, told: Told
+    ) -> Collected:
+        """A round as `collect` does it, which says what it removes, or would."""
+        return await self._collector.collect(grace_s, untagged=untagged, dry_run=dry_run, told=told)
+
+    async def explain(self, digest: Digest) -> list[Held]:
+        """Why the digest is kept: what of each repository holds it."""
+        look = partial(self._look, at_once=True)
+        return await explain(self._disk.files, self._catalog, self._manifests, look, digest)
+
+    async def check(self, rules: Rules, found: Found) -> Checked:
+        """Check every byte and every reference, and call `found` with each thing that is wrong."""
+        look = partial(self._look, at_once=True)
+        checker = Checker(self._disk, self._catalog, self._manifests, self._indexes, look)
+        return await checker.check(rules, found)
 
     async def settle(self) -> None:
         await self._indexes.work_off(at_once=True)
