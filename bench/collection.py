@@ -1,0 +1,92 @@
+"""Collection of a directory: does its cost grow as what it looks at does, and what memory it takes.
+
+    python bench/collection.py [--manifests 1000 10000]
+
+Each manifest has three blobs of its own; a tenth as many blobs more belong to nothing.  CPU seconds
+and peak memory of a process that does the rounds until one changes nothing, files made before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from tests.stores.directories import opened
+from wasmhold.oci.digest import Digest
+from wasmhold.oci.manifest import parse_manifest
+from wasmhold.oci.media_types import IMAGE_MANIFEST
+from wasmhold.ports.body import BytesBody
+from wasmhold.ports.runtime import run
+from wasmhold.ports.store import StoredManifest
+
+
+def make(root: Path, manifests: int) -> None:
+    with opened(root) as store:
+
+        def push(content: bytes) -> dict[str, object]:
+            session = run(store.upload_open("a", "sha256"))
+            digest = Digest.of(content)
+            run(store.upload_commit("a", session, 0, BytesBody(content), digest))
+            return {"mediaType": "x/y", "digest": str(digest), "size": len(content)}
+
+        for number in range(manifests):
+            config, *layers = [push(f"{number} {i}".encode()) for i in range(3)]
+            document = {"schemaVersion": 2, "config": config, "layers": layers}
+            content = json.dumps(document).encode()
+            run(
+                store.manifest_put(
+                    "a",
+                    StoredManifest(Digest.of(content), IMAGE_MANIFEST, content),
+                    parse_manifest(content, IMAGE_MANIFEST),
+                    tags=[f"t{number}"],
+                    guard=lambda tag, current: None,
+                    sparse=False,
+                )
+            )
+            if not number % 10:
+                push(f"orphan {number}".encode())
+
+
+def collect(root: Path) -> None:
+    """In a process of its own: prints CPU, wall time, memory, and what was removed."""
+    with opened(root) as store:
+        start, cpu = time.perf_counter(), time.process_time()
+        removed = rounds = 0
+        while True:
+            done = run(store.collect(0))
+            removed, rounds = removed + done.removed, rounds + 1
+            if not done.changed:
+                break
+        took, cpu = time.perf_counter() - start, time.process_time() - cpu
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{rounds} rounds, {removed} removed, {cpu:.2f} s CPU, {took:.2f} s, {memory:.0f} MiB peak"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--manifests", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--collect", type=Path)
+    asked = parser.parse_args()
+    if asked.collect:
+        collect(asked.collect)
+        return
+    for manifests in asked.manifests:
+        with tempfile.TemporaryDirectory() as folder:
+            make(Path(folder), manifests)
+            command = [sys.executable, __file__, "--collect", folder]
+            ran = subprocess.run(command, check=True, capture_output=True, text=True)
+            print(f"{manifests} manifests, {3 * manifests} blobs: {ran.stdout.strip()}")
+
+
+if __name__ == "__main__":
+    main()
