@@ -254,8 +254,9 @@ BROKEN = [push, commit, push_sha512, mount, put, put_index, retag, delete_tag, d
 GONE = {delete_tag: "ManifestUnknown", delete: "ManifestUnknown", delete_blob: "BlobUnknown"}
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("error", [OutOfSpace, StoreUnavailable])
+@pytest.mark.parametrize(
+    ("error", "late"), [(OutOfSpace, False), (StoreUnavailable, True)], ids=["before", "after"]
+)
 @pytest.mark.parametrize("operation", BROKEN, ids=lambda operation: operation.__name__)
 @covers("BR-018", "BR-070", "BR-079")
 def test_each_call_broken(operation, error, late, tmp_path):
