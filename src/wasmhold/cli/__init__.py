@@ -7,7 +7,11 @@ from typing import Final
 
 from .. import __version__
 
-_COMMANDS: Final = {"serve": "wasmhold.cli.commands.serve:serve"}
+_COMMANDS: Final = {
+    "fsck": "wasmhold.cli.commands.fsck:fsck",
+    "gc": "wasmhold.cli.commands.gc:gc",
+    "serve": "wasmhold.cli.commands.serve:serve",
+}
 
 
 def main() -> None:

@@ -153,6 +153,7 @@ class _Check:
         self._found = found
         self._good: set[int] = set()  # inodes that hash to their name
         self._bad: set[int] = set()
+        self._told: set[int] = set()  # of the bad ones, in a repository
         self._counts = Checked()
         self._begun = self._disk.runtime.now()
 
@@ -248,6 +249,7 @@ class _Check:
             status = await self._files.stat(path)
             if status is None or status.inode not in self._bad:
                 return
+            self._told.add(status.inode)
             is_manifest = await self._files.readlink(of.manifest(digest)) is not None
             kind = Kind.MANIFEST_DAMAGED if is_manifest else Kind.BLOB_DAMAGED
             finding = Finding(kind, f"{digest} is other bytes than that", of.name, digest)
@@ -534,7 +536,7 @@ class _Check:
 
     async def _damaged_pool(self, path: str, digest: Digest) -> None:
         status = await self._files.stat(path)
-        if status is None or status.inode not in self._bad:
+        if status is None or status.inode not in self._bad - self._told:
             return
         what = f"{digest} in the pool is other bytes than that"
         finding = Finding(Kind.BLOB_DAMAGED, what, None, digest)

@@ -1,0 +1,74 @@
+"""A store's directory, opened by a command that is no server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import click
+
+from ..oci.errors import WasmholdError
+from ..ports.runtime import Inline, run
+from ..servers.asgi import SystemRandomness
+from ..stores.directory import paths
+from ..stores.directory.flock import flock
+from ..stores.directory.native import NativeFiles
+from ..stores.directory.root import enter, leave
+from ..stores.directory.store import DirectoryStore
+from .group import CommandFailed
+
+
+class NotHere(CommandFailed):
+    """The thing that was named is not there."""
+
+    exit_code = 3
+
+
+@contextmanager
+def opened(root: Path) -> Iterator[DirectoryStore]:
+    """The store in `root`, beside servers that have it open too.
+
+    What it tells goes to standard error.  Raises NotHere where there is none; CommandFailed for
+    what the store raises.
+    """
+    if not (root / paths.FORMAT).exists():
+        raise NotHere(
+            f"{root} is no directory that wasmhold serves",
+            f"wasmhold serve --root {root} makes it one",
+        )
+    runtime, randomness = Inline(time.time, time.sleep), SystemRandomness()
+    try:
+        with closing(NativeFiles(str(root), runtime, locks=flock)) as files:
+            entered = run(enter(files, randomness))
+            try:
+                store = DirectoryStore(files, runtime, randomness, entered, _tell)
+                yield store
+                run(store.settle())
+            finally:
+                run(leave(files, entered))
+    except WasmholdError as error:
+        raise CommandFailed(
+            f"cannot use {root}: {error}", "the same command can be given again"
+        ) from None
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def amount(count: int, what: str) -> str:
+    """``1 blob``, ``2 blobs``; 0 is many."""
+    plural = what.removesuffix("y") + "ies" if what.endswith("y") else f"{what}s"
+    return f"{count:,} {what if count == 1 else plural}"
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    number = float(count)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.{0 if unit == 'bytes' else 1}f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"

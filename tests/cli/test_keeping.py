@@ -1,0 +1,187 @@
+"""``wasmhold gc`` and ``wasmhold fsck``: what they say, and their exit statuses."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.registries import serving
+from tests.stores.directories import opened
+from tests.stores.test_check import LAYER, overwrite, push, push_blob
+from wasmhold.cli.commands.fsck import fsck
+from wasmhold.cli.commands.gc import gc
+from wasmhold.oci.digest import Digest
+from wasmhold.ports.runtime import run
+from wasmhold.stores.directory import paths
+from wasmhold.stores.directory.check import Kind
+from wasmhold.testing.covers import covers
+from wasmhold.testing.senders import to_url
+from wasmhold.testing.transcript import Exchange
+
+NOBODY = Digest.of(b"nobody")
+
+
+def wasmhold(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "wasmhold", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """A manifest with a tag, and a blob that nobody refers to."""
+    with opened(tmp_path) as store:
+        push(store, "demo", "v1")
+        push_blob(store, "demo", b"nobody")
+        run(store.settle())
+    return tmp_path
+
+
+@covers("OW-174")
+def test_a_dry_run_then_the_real_one(root):
+    blob = root / "demo/blobs/sha256" / NOBODY.encoded
+    would = wasmhold("gc", "--root", root, "--grace", 0, "--dry-run")
+    assert would.returncode == 0, would.stderr
+    assert would.stdout.splitlines() == [
+        f"would remove demo: {NOBODY} (6 bytes): no manifest refers to it",
+        "would remove 1 thing, would free 6 bytes",
+    ]
+    assert blob.exists()
+    did = wasmhold("gc", "--root", root, "--grace", 0, "--json")
+    assert did.returncode == 0, did.stderr
+    *removals, last = map(json.loads, did.stdout.splitlines())
+    assert removals[0] == {
+        "removed": str(NOBODY),
+        "repository": "demo",
+        "rule": "no manifest refers to it",
+        "size": 6,
+    }
+    assert last["summary"] == {"dryRun": False, "rounds": 2, "count": len(removals), "freed": 6}
+    assert not blob.exists()
+    assert "removed 0 things, freed 0 bytes" in wasmhold("gc", "--root", root, "--grace", 0).stdout
+
+
+def test_what_is_young_stays(root):
+    assert "removed 0 things" in wasmhold("gc", "--root", root).stdout
+
+
+def test_why_a_digest_is_kept(root):
+    told = wasmhold("gc", "--root", root, "--explain", LAYER)
+    assert told.returncode == 0
+    assert told.stdout.startswith("demo: referred to by sha256:")
+    assert told.stdout.endswith("tags v1\n")
+    told = wasmhold("gc", "--root", root, "--explain", NOBODY, "--json")
+    assert json.loads(told.stdout) == {
+        "repository": "demo",
+        "isKept": False,
+        "isManifest": False,
+        "manifests": [],
+        "tags": [],
+    }
+    missing = wasmhold("gc", "--root", root, "--explain", Digest.of(b"unknown"))
+    assert missing.returncode == 3
+    assert missing.stderr.startswith("error: no repository has sha256:")
+    assert "hint: " in missing.stderr
+
+
+@covers("OW-176")
+def test_damage_is_found_repaired_and_deleted(root):
+    whole = wasmhold("fsck", "--root", root)
+    assert whole.returncode == 0, whole.stderr
+    assert whole.stdout == (
+        "checked 1 repository, 1 manifest, 1 tag, 4 blobs: read "
+        + whole.stdout.rpartition("read ")[2]
+    )
+    overwrite(root / "demo/blobs/sha256" / LAYER.encoded, b"LAYER")
+    found = wasmhold("fsck", "--root", root, "--json")
+    assert found.returncode == 1
+    finding, last = map(json.loads, found.stdout.splitlines())
+    assert finding == {
+        "finding": "blob-damaged",
+        "repository": "demo",
+        "digest": str(LAYER),
+        "what": f"{LAYER} is other bytes than that",
+        "repair": "",
+        "isDamage": True,
+    }
+    assert last["summary"]["damage"] == 1
+    assert found.stderr.startswith(f"error: {root} is damaged: 1 finding\nhint: ")
+    assert wasmhold("fsck", "--root", root, "--repair").returncode == 1
+    assert wasmhold("fsck", "--root", root, "--repair", "--delete-broken").returncode == 1
+    assert wasmhold("fsck", "--root", root).returncode == 0
+
+
+# fmt: off
+WRONG = [
+    # arguments,                                    status, what is said
+    (["gc"],                                        2,      "--root"),
+    (["gc", "--root", "{root}", "--grace", "-1"],   2,      "--grace"),
+    (["gc", "--root", "{root}", "--explain", "x"],  2,      "not a digest"),
+    (["gc", "--root", "{root}/demo"],               3,      "is no directory that wasmhold serves"),
+    (["fsck"],                                      2,      "--root"),
+    (["fsck", "--root", "{root}", "--rate", "0"],   2,      "--rate"),
+    (["fsck", "--root", "/nowhere"],                3,      "is no directory that wasmhold serves"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("arguments", "status", "said"), WRONG)
+def test_wrong_use(arguments, status, said, root):
+    ran = wasmhold(*(argument.format(root=root) for argument in arguments))
+    assert ran.returncode == status
+    assert ran.stderr.startswith("error: ")
+    assert said in ran.stderr
+    assert "\nhint: " in ran.stderr
+    assert ran.stdout == ""
+
+
+def test_a_store_of_another_format(root):
+    (root / ".wasmhold/format").write_text('{"format": 99}')
+    for command in ("gc", "fsck"):
+        ran = wasmhold(command, "--root", root)
+        assert ran.returncode == 1
+        assert "format 99" in ran.stderr
+
+
+def test_the_guide_names_every_option_and_finding():
+    text = (Path(__file__).parents[2] / "docs/store.md").read_text()
+    for command, heading in ((gc, "## Collection"), (fsck, "## Check and repair")):
+        section = text.partition(heading)[2].partition("\n## ")[0]
+        told = set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE))
+        assert told == {option.opts[0] for option in command.params}
+    findings = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    assert set(Kind) <= {kind.strip("`") for row in findings for kind in row.split(", ")}
+    assert f"| {gc.params[3].default} |" in text
+
+
+def test_a_copy_is_a_backup(root, tmp_path_factory):
+    backup = tmp_path_factory.mktemp("backup") / "root"
+    subprocess.run(["cp", "-a", root, backup], check=True)
+    ran = wasmhold("fsck", "--root", backup)
+    assert (ran.returncode, ran.stdout.count("\n")) == (0, 1)
+    blob, pool = backup / "demo/blobs/sha256" / LAYER.encoded, backup / paths.pool(LAYER)
+    assert blob.stat().st_ino == pool.stat().st_ino
+
+
+@covers("OW-174")
+def test_beside_a_server(tmp_path):
+    """Both see what the other does."""
+    with serving("--log", "off", store=("--root", str(tmp_path))) as server:
+        with to_url(server.url) as send:
+            path = f"/v2/demo/blobs/uploads/?digest={NOBODY}"
+            assert send(Exchange("POST", path, [], [b"nobody"], False)).status == 201
+            assert wasmhold("fsck", "--root", tmp_path).returncode == 0
+            told = wasmhold("gc", "--root", tmp_path, "--grace", 0)
+            assert "freed 6 bytes" in told.stdout
+            blob = f"/v2/demo/blobs/{NOBODY}"
+            assert send(Exchange("GET", blob, [], None, False)).status == 404
+            assert send(Exchange("POST", path, [], [b"nobody"], False)).status == 201
+            assert send(Exchange("GET", blob, [], None, False)).body == b"nobody"
