@@ -15,6 +15,7 @@ from wasmhold.oci.errors import (
 from wasmhold.oci.limits import KIB, MIB
 from wasmhold.ports.body import read_all
 from wasmhold.ports.runtime import Inline, run
+from wasmhold.stores import pieces
 from wasmhold.stores.bucket import keys, staging
 from wasmhold.stores.bucket.cells import GONE
 from wasmhold.stores.bucket.port import Unsupported
@@ -165,7 +166,7 @@ def test_a_large_body_becomes_several_parts(monkeypatch):
 
 
 def test_pieces_shrink_when_the_buffers_are_spent(monkeypatch):
-    monkeypatch.setattr(staging, "BUFFERS", MIB)
+    monkeypatch.setattr(pieces, "BUFFERS", MIB)
     replicas = Replicas(1)
     (store,) = replicas.stores
     sizes = []
@@ -198,7 +199,7 @@ def test_pieces_shrink_when_the_buffers_are_spent(monkeypatch):
     run(store.upload_append("a", run(store.upload_open("a", "sha256")), 0, Chunks(bytes(3 * MIB))))
     run(store.upload_append("a", run(store.upload_open("a", "sha256")), 0, Chunks(*chunks)))
     assert sizes == [3 * MIB, MIB, MIB]
-    assert store._uploads.staging._buffered == 0
+    assert store._uploads.staging.buffers.buffered == 0
 
 
 def test_memory_is_read_in_small_pieces():

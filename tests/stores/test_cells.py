@@ -8,9 +8,9 @@ from wasmhold.oci.digest import Digest
 from wasmhold.stores.bucket import keys
 from wasmhold.stores.bucket.cells import State, pack, payload_of, state_of, unpack
 from wasmhold.stores.bucket.content import Content, Part, size_of, upload_of
-from wasmhold.stores.bucket.memo import Memo
 from wasmhold.stores.bucket.port import Entry
 from wasmhold.stores.bucket.uploads import Session
+from wasmhold.stores.memo import Memo
 
 PAYLOAD = st.text(st.characters(blacklist_characters="\n", blacklist_categories=["Cs"]))
 

@@ -20,7 +20,7 @@ class Buffers:
     """The pieces of one store."""
 
     def __init__(self) -> None:
-        self._buffered = 0
+        self.buffered = 0
 
     async def pieces(self, body: Body) -> AsyncGenerator[bytes, None]:
         """The body in pieces of a size that is worth a call; a chunk that is larger stays whole."""
@@ -33,16 +33,16 @@ class Buffers:
                 if size >= want:
                     yield b"".join(chunks) if len(chunks) > 1 else chunks[0]
                     chunks.clear()
-                    self._buffered -= want
+                    self.buffered -= want
                     size, want = 0, self._take()
             if size:
                 yield b"".join(chunks) if len(chunks) > 1 else chunks[0]
         finally:
-            self._buffered -= want
+            self.buffered -= want
 
     def _take(self) -> int:
-        want = PIECE if self._buffered + PIECE <= BUFFERS else SMALL_PIECE
-        self._buffered += want
+        want = PIECE if self.buffered + PIECE <= BUFFERS else SMALL_PIECE
+        self.buffered += want
         return want
 
 

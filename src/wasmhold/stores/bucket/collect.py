@@ -26,6 +26,7 @@ from functools import partial
 from typing import Final, ParamSpec
 
 from ...ports.store import Collected
+from ..memo import Memo
 from . import keys
 from .cells import (
     CLOSING,
@@ -41,7 +42,6 @@ from .cells import (
     state_of,
 )
 from .manifests import REFERS, BucketManifests
-from .memo import Memo
 from .port import Entry
 from .referrers import BucketReferrers
 from .staging import next_or_none

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from ...oci import media_types
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
 from ...oci.errors import ManifestBlobUnknown, ManifestUnknown, OutOfSpace, StoreUnavailable
 from ...oci.manifest import Manifest
 from ...ports.store import StoredManifest, TagGuard
+from ..children import is_manifest, is_required
+from ..memo import Memo
 from . import keys
 from .cells import DOOMED, GONE, LIVE, PENDING, Cell, Cells, state_of, turns, unpack
-from .memo import Memo
 from .referrers import BucketReferrers
 from .tags import BucketTags
 
@@ -36,13 +36,7 @@ def references_of(payload: str) -> tuple[str, ...]:
 
 
 def _reference(child: Descriptor) -> str:
-    """In an index there may be blobs too: what is no manifest by its type."""
-    is_manifest = child.media_type in media_types.MANIFESTS | media_types.INDEXES
-    return f"{'m' if is_manifest else 'b'}/{child.digest}"
-
-
-def _is_required(child: Descriptor) -> bool:
-    return not child.urls and child.media_type not in media_types.NONDISTRIBUTABLE
+    return f"{'m' if is_manifest(child) else 'b'}/{child.digest}"
 
 
 @dataclass(slots=True)
@@ -99,7 +93,7 @@ class BucketManifests:
         children: dict[str, bool] = {}
         for child in manifest.children:
             reference = _reference(child)
-            required = not sparse and _is_required(child)
+            required = not sparse and is_required(child)
             children[reference] = children.get(reference, False) or required
         subject = None if manifest.subject is None else str(manifest.subject.digest)
         payload = " ".join([stored.media_type, subject or "-", *children])

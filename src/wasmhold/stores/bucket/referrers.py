@@ -13,9 +13,9 @@ from typing import Final
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
 from ...oci.manifest import parse_manifest
+from ..memo import Memo
 from . import keys
 from .cells import GONE, LIVE, Cells, state_of, turns
-from .memo import Memo
 from .port import PAGE, Entry
 
 _DESCRIPTORS: Final = 16 * 1024 * 1024  # bytes of descriptors that are remembered, roughly

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Final, TypeVar
 
 from ...oci.digest import Hasher
 from ...oci.errors import StoreUnavailable
-from ...oci.limits import KIB, MIB
+from ...oci.limits import MIB
 from ...ports.body import Body
+from ...ports.runtime import Runtime
+from ..pieces import Buffers, feed
 from . import keys
 from .cells import Cells
 from .content import Content, Part, read_content
 from .port import Ambiguous
 
 PART: Final = 64 * MIB  # bytes that fill a part: a plain PUT takes that everywhere
-PIECE: Final = 1 * MIB  # bytes that are hashed and written at once
-SMALL_PIECE: Final = 128 * KIB  # the same, when the buffers are spent
-BUFFERS: Final = 32 * MIB  # bytes of all pieces of this store that are in memory at once
-_OFFLOAD: Final = 64 * KIB  # hashing less takes less time than handing it to somebody else
 
 T = TypeVar("T")
 
@@ -40,7 +38,7 @@ class Staging:
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
-        self._buffered = 0
+        self.buffers = Buffers()
 
     async def stage(self, upload: str, body: Body, hasher: Hasher | None) -> tuple[Part, ...]:
         """Write `body` as parts of `upload`, feeding `hasher`; no part for a body without bytes.
@@ -49,10 +47,10 @@ class Staging:
         """
         parts: list[Part] = []
         try:
-            async with aclosing(self._pieces(body)) as pieces:
+            async with aclosing(self.buffers.pieces(body)) as pieces:
                 piece = await next_or_none(pieces)
                 while piece is not None:
-                    chunks = _PartChunks(self, piece, pieces, hasher)
+                    chunks = _PartChunks(piece, pieces, hasher, self._cells.runtime)
                     parts.append(Part(self._cells.nonce(), 0))  # named first: it may break off
                     await self._put(keys.data(upload, parts[-1].name), chunks)
                     parts[-1] = parts[-1]._replace(size=chunks.size)
@@ -90,13 +88,7 @@ class Staging:
         chunks = read_content(self._cells.bucket, content, 0, content.size)
         async with aclosing(chunks):
             async for chunk in chunks:
-                await self.hash(hasher, chunk)
-
-    async def hash(self, hasher: Hasher, piece: bytes) -> None:
-        if len(piece) < _OFFLOAD:
-            hasher.update(piece)
-        else:
-            await self._cells.runtime.offload(hasher.update, piece)
+                await feed(hasher, chunk, self._cells.runtime)
 
     async def _put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         try:
@@ -107,39 +99,16 @@ class Staging:
             if not await self._cells.bucket.has(key):
                 raise StoreUnavailable("the object store lost a body: send it again") from error
 
-    async def _pieces(self, body: Body) -> AsyncGenerator[bytes, None]:
-        """The body in pieces of a size that is worth a call; a chunk that is larger stays whole."""
-        chunks: list[bytes] = []
-        size, want = 0, self._take()
-        try:
-            async for chunk in body:
-                chunks.append(bytes(chunk))  # no copy, unless it lies in somebody's buffer
-                size += len(chunk)
-                if size >= want:
-                    yield b"".join(chunks) if len(chunks) > 1 else chunks[0]
-                    chunks.clear()
-                    self._buffered -= want
-                    size, want = 0, self._take()
-            if size:
-                yield b"".join(chunks) if len(chunks) > 1 else chunks[0]
-        finally:
-            self._buffered -= want
-
-    def _take(self) -> int:
-        want = PIECE if self._buffered + PIECE <= BUFFERS else SMALL_PIECE
-        self._buffered += want
-        return want
-
 
 class _PartChunks:
     """Pieces, beginning with `piece`, up to the one that fills a part."""
 
     def __init__(
-        self, staging: Staging, piece: bytes, pieces: AsyncIterator[bytes], hasher: Hasher | None
+        self, piece: bytes, pieces: AsyncIterator[bytes], hasher: Hasher | None, runtime: Runtime
     ) -> None:
         self.size = 0
         self._first: bytes | None = piece
-        self._staging, self._pieces, self._hasher = staging, pieces, hasher
+        self._pieces, self._hasher, self._runtime = pieces, hasher, runtime
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -151,6 +120,6 @@ class _PartChunks:
         if piece is None:
             raise StopAsyncIteration
         if self._hasher is not None:
-            await self._staging.hash(self._hasher, piece)
+            await feed(self._hasher, piece, self._runtime)
         self.size += len(piece)
         return piece

@@ -24,6 +24,8 @@ from ...oci.errors import (
 )
 from ...ports.body import Body
 from ...ports.runtime import Randomness
+from ..memo import Memo
+from ..sessions import new_id
 from . import keys
 from .cells import (
     CLOSING,
@@ -40,7 +42,6 @@ from .cells import (
     turns,
 )
 from .content import Content, Part, read_parts, size_of, upload_of, write_parts
-from .memo import Memo
 from .staging import Staging
 
 _HASHES: Final = 1024  # sessions whose running hash is kept
@@ -86,15 +87,6 @@ class _Last:
     digest: Digest
 
 
-def _new_id(randomness: Randomness) -> str:
-    """A UUID of version 4 (RFC 9562, 5.4)."""
-    token = bytearray(randomness.token(16))
-    token[6] = token[6] & 0x0F | 0x40
-    token[8] = token[8] & 0x3F | 0x80
-    text = token.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
 class BucketUploads:
     """`ports.store.Uploads`, and what the collector does with sessions."""
 
@@ -109,7 +101,7 @@ class BucketUploads:
     async def open(self, name: str, algorithm: str) -> str:
         payload = str(Session(name, algorithm))
         for _ in turns():
-            session = _new_id(self._randomness)
+            session = new_id(self._randomness)
             if await self._cells.write(keys.upload(session), NOTHING, OPEN, payload):
                 return session
         raise AssertionError

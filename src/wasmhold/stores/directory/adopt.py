@@ -23,12 +23,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from ...oci import media_types
 from ...oci.descriptor import Descriptor
 from ...oci.digest import DEFAULT_ALGORITHM, HEX_LENGTH, Digest
 from ...oci.errors import ManifestInvalid, NameInvalid, StoreUnavailable
 from ...oci.limits import MIB
 from ...oci.manifest import Manifest, parse_manifest
+from ..children import is_manifest, is_required
 from . import paths
 from .disk import Disk, mark_dirty
 from .index import Index, Tell, base_path, parse, remember, state_path, tag_of, write_state
@@ -82,7 +82,7 @@ class Walk:
             manifest = await self._read(entry)
             if manifest is None:
                 continue
-            todo += [child for child in manifest.manifests if _is_manifest(child)]
+            todo += [child for child in manifest.manifests if is_manifest(child)]
             # A list of olareg's is no manifest of the repository, what it lists is.
             if OLAREG_SUBJECT not in entry.annotations:
                 subject = manifest.subject.digest if manifest.subject else None
@@ -94,7 +94,7 @@ class Walk:
             content = await self._content(entry.digest)
             manifest = parse_manifest(content, entry.media_type)
             for child in (*((manifest.config,) if manifest.config else ()), *manifest.layers):
-                if _is_required(child):
+                if is_required(child):
                     await self._check_blob(child)
         except (_Refused, ManifestInvalid, StoreUnavailable) as error:
             why = str(error)
@@ -134,14 +134,6 @@ class Walk:
 
 class _Refused(Exception):
     """Why an entry is left out."""
-
-
-def _is_manifest(child: Descriptor) -> bool:
-    return child.media_type in media_types.MANIFESTS | media_types.INDEXES
-
-
-def _is_required(child: Descriptor) -> bool:
-    return not child.urls and child.media_type not in media_types.NONDISTRIBUTABLE
 
 
 class Adoption:
@@ -185,7 +177,8 @@ class Adoption:
             self._due[name] = now + LOOK_S  # nobody else needs to look, nor to wait for us
         await self._try_again(of, now)
         if await self._has_changed(of):
-            await self._take_over(of)
+            with self._disk.writing(of):
+                await self._take_over(of)
         if len(self._due) >= _NAMES:
             self._due, self._known, self._again = {}, {}, {}
         self._due[name] = now + LOOK_S

@@ -10,7 +10,7 @@ from typing import Final
 from ...oci.digest import Digest, hasher
 from ...oci.errors import StoreUnavailable
 from ...ports.runtime import Gate, Randomness, Runtime
-from ..bucket.memo import Memo
+from ..memo import Memo
 from ..pieces import feed
 from . import paths
 from .files import Absent, Exists, Files, Held, Status

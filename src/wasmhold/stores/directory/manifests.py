@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from ...oci import media_types
-from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
 from ...oci.errors import ContentDamaged, ManifestBlobUnknown, ManifestUnknown, WasmholdError
 from ...oci.limits import MIB
 from ...oci.manifest import Manifest, parse_manifest
 from ...ports.store import StoredManifest, TagGuard
-from ..bucket.memo import Memo
+from ..children import is_manifest, is_required
+from ..memo import Memo
 from . import paths
 from .disk import Disk, mark_dirty
 from .files import Absent, Exists
@@ -25,15 +24,6 @@ from .tags import DirectoryTags
 
 _CONTENTS: Final = 64 * MIB  # bytes of manifests that are remembered
 _REFERENCES: Final = 256 * 1024  # references that are remembered, of all manifests together
-
-
-def _is_manifest(child: Descriptor) -> bool:
-    """In an index there may be blobs too: what is no manifest by its type."""
-    return child.media_type in media_types.MANIFESTS | media_types.INDEXES
-
-
-def _is_required(child: Descriptor) -> bool:
-    return not child.urls and child.media_type not in media_types.NONDISTRIBUTABLE
 
 
 class DirectoryManifests:
@@ -107,7 +97,7 @@ class DirectoryManifests:
         folders: set[str] = set()
         absent: dict[str, None] = {}
         for child in manifest.children:
-            if _is_manifest(child):
+            if is_manifest(child):
                 folder = of.manifests
                 there = await self._files.readlink(of.manifest(child.digest)) is not None
             else:
@@ -115,7 +105,7 @@ class DirectoryManifests:
                 there = await self._files.stat(of.blob(child.digest)) is not None
             if there:
                 folders.add(folder)
-            elif not sparse and _is_required(child):
+            elif not sparse and is_required(child):
                 absent[str(child.digest)] = None
         if absent:
             raise ManifestBlobUnknown([*absent])

@@ -7,7 +7,7 @@ from typing import Final
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
 from ...oci.manifest import parse_manifest
-from ..bucket.memo import Memo
+from ..memo import Memo
 from . import paths
 from .disk import Disk
 from .manifests import DirectoryManifests

@@ -173,7 +173,8 @@ class DirectoryStore:
     async def maintain(self) -> float:
         index_s = await self._indexes.work_off()
         now = self._runtime.now()
-        if self._collection_due is None:  # nothing is ever done because a process starts
+        if self._collection_due is None:  # nothing that depends on what is stored, at the start
+            await self._collector.sweep()
             self._collection_due = now + COLLECTION_EVERY_S
         elif now >= self._collection_due:
             await self.collect(COLLECTION_GRACE_S)

@@ -14,7 +14,7 @@ from typing import Final
 from ...oci.digest import Digest
 from ...oci.errors import ManifestUnknown, WasmholdError
 from ...ports.store import TagGuard
-from ..bucket.memo import Memo
+from ..memo import Memo
 from . import paths
 from .disk import Disk, mark_dirty
 from .files import Files

@@ -7,7 +7,6 @@ Nothing is synced before the commit: a power loss takes sessions, never blobs.
 
 from __future__ import annotations
 
-import re
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -24,15 +23,15 @@ from ...oci.errors import (
 )
 from ...ports.body import Body
 from ...ports.runtime import Randomness
-from ..bucket.memo import Memo
+from ..memo import Memo
 from ..pieces import Buffers, feed
+from ..sessions import is_id, new_id
 from . import paths
 from .blobs import DirectoryBlobs
 from .disk import Disk
 from .files import Exists, Held, Status, Writer
 
 _HASHES: Final = 1024  # sessions whose running hash is kept
-_SESSION: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +62,6 @@ class _Hashed:
     hasher: Hasher
 
 
-def _new_id(randomness: Randomness) -> str:
-    """A UUID of version 4 (RFC 9562, 5.4)."""
-    token = bytearray(randomness.token(16))
-    token[6] = token[6] & 0x0F | 0x40
-    token[8] = token[8] & 0x3F | 0x80
-    text = token.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
 def _committed(name: str, digest: Digest) -> str:
     """What is left of a session; with sha256 below 60 bytes, as `paths.write_short` says why."""
     return f"{Digest.of(name.encode()).encoded[:8]} {paths.write_short(digest)}"
@@ -92,7 +82,7 @@ class DirectoryUploads:
 
     async def open(self, name: str, algorithm: str) -> str:
         paths.repository(name)  # a name that no folder can have is refused before bytes come
-        session = _new_id(self._randomness)
+        session = new_id(self._randomness)
         folder = paths.upload(session)
         await self._files.make_folder(folder)
         state = Session(name, algorithm, self._disk.nonce())
@@ -128,7 +118,7 @@ class DirectoryUploads:
 
     async def _repeated(self, name: str, session: str, digest: Digest) -> int:
         """The client did not hear our answer."""
-        if _SESSION.fullmatch(session) is not None:
+        if is_id(session):
             text = await self._files.readlink(paths.committed(session))
             size = await self._blobs.stat(name, digest)
             if text == _committed(name, digest) and size is not None:
@@ -260,7 +250,7 @@ class DirectoryUploads:
     async def _lock(self, name: str, session: str) -> Held:
         """Raises UploadUnknown."""
         held: Held | None = None
-        if _SESSION.fullmatch(session) is not None:
+        if is_id(session):
             await self._read(name, session)  # of another repository: not even locked
             state = f"{paths.upload(session)}/state"
             held = await self._files.lock(state, exclusive=True)
@@ -270,7 +260,7 @@ class DirectoryUploads:
 
     async def _read(self, name: str, session: str) -> Session:
         """Raises UploadUnknown."""
-        if _SESSION.fullmatch(session) is not None:
+        if is_id(session):
             content = await self._files.read(f"{paths.upload(session)}/state")
             found = None if content is None else Session.parse(content)
             if found is not None and found.repository == name:
