@@ -12,9 +12,11 @@ import pytest
 
 from tests.registries import serving
 from tests.stores.directories import opened
+from tests.stores.layouts import read_tags
 from tests.stores.test_check import LAYER, overwrite, push, push_blob
 from wasmhold.cli.commands.fsck import fsck
 from wasmhold.cli.commands.gc import gc
+from wasmhold.oci import media_types
 from wasmhold.oci.digest import Digest
 from wasmhold.ports.runtime import run
 from wasmhold.stores.directory import paths
@@ -185,3 +187,18 @@ def test_beside_a_server(tmp_path):
             assert send(Exchange("GET", blob, [], None, False)).status == 404
             assert send(Exchange("POST", path, [], [b"nobody"], False)).status == 201
             assert send(Exchange("GET", blob, [], None, False)).body == b"nobody"
+
+
+@covers("OW-171")
+def test_a_server_that_stops_leaves_its_index_written(tmp_path):
+    with serving("--log", "off", store=("--root", str(tmp_path), "--workers", "2")) as server:
+        with to_url(server.url) as send:
+            content = b'{"schemaVersion":2,"manifests":[]}'
+            headers = [("Content-Type", media_types.IMAGE_INDEX)]
+            tags = [f"t{i}" for i in range(20)]
+            for tag in tags:
+                put = Exchange("PUT", f"/v2/demo/manifests/{tag}", headers, [content], False)
+                assert send(put).status == 201
+        server.stop()
+    assert read_tags(tmp_path / "demo").keys() == {*tags}
+    assert [*(tmp_path / ".wasmhold/dirty").iterdir()] == []

@@ -138,6 +138,16 @@ def _folder(layout, bad):
     path.unlink()
     path.mkdir()
 
+def _pipe(layout, bad):
+    path = layout.path(bad["digest"])
+    path.unlink()
+    os.mkfifo(path)
+
+def _pipe_for_a_blob(layout, bad):
+    path = layout.path(Digest.of(b"bad layer"))
+    path.unlink()
+    os.mkfifo(path)
+
 def _no_manifest(layout, bad):
     layout.entries[-1]["mediaType"] = "application/octet-stream"
 
@@ -151,7 +161,7 @@ def _broken_entry(layout, bad):
 
 DAMAGES = [
     _missing_blob, _missing_manifest, _other_bytes, _short_blob, _link_to_a_blob, _folder,
-    _link_to_a_manifest, _no_manifest, _another_type, _broken_entry,
+    _link_to_a_manifest, _pipe, _pipe_for_a_blob, _no_manifest, _another_type, _broken_entry,
 ]  # fmt: skip
 
 

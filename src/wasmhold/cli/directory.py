@@ -13,6 +13,7 @@ from ..oci.errors import WasmholdError
 from ..ports.runtime import Inline, run
 from ..servers.asgi import SystemRandomness
 from ..stores.directory import paths
+from ..stores.directory.files import FilesError
 from ..stores.directory.flock import flock
 from ..stores.directory.native import NativeFiles
 from ..stores.directory.root import enter, leave
@@ -48,7 +49,7 @@ def opened(root: Path) -> Iterator[DirectoryStore]:
                 run(store.settle())
             finally:
                 run(leave(files, entered))
-    except WasmholdError as error:
+    except (WasmholdError, FilesError) as error:
         raise CommandFailed(
             f"cannot use {root}: {error}", "the same command can be given again"
         ) from None

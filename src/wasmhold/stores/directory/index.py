@@ -34,7 +34,7 @@ from ...oci.manifest import parse_manifest
 from ...oci.reference import parse_tag
 from . import paths
 from .disk import Disk
-from .files import Absent, Exists, Status
+from .files import Absent, Exists, FilesError, Status
 from .paths import RepositoryPaths
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
@@ -276,7 +276,7 @@ class Indexes:
                 continue
             try:
                 await self.write(name)
-            except (StoreUnavailable, OutOfSpace) as error:
+            except (StoreUnavailable, OutOfSpace, FilesError) as error:
                 self._tell(f"index.json of {name} is not written: {error}")
                 self._due[name] = self._runtime.now() + COST_FACTOR * PAUSE_S
         return PAUSE_S

@@ -31,7 +31,8 @@ _LOCK_PAUSE_MAX_S: Final = 0.02
 
 _NOFOLLOW: Final = getattr(os, "O_NOFOLLOW", 0)
 _CLOEXEC: Final = getattr(os, "O_CLOEXEC", 0)
-_READ: Final = os.O_RDONLY | _NOFOLLOW | _CLOEXEC
+# Without waiting: a pipe that somebody has put there would be waited for.
+_READ: Final = os.O_RDONLY | _NOFOLLOW | _CLOEXEC | getattr(os, "O_NONBLOCK", 0)
 _ABSENT: Final = (FileNotFoundError, NotADirectoryError)
 _FULL: Final = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 # No symbolic links here, or no links at all: then a text is a file.
