@@ -202,6 +202,50 @@ def test_a_layout_that_is_still_being_copied(layout, tmp_path):
         assert list(tags_of(store, "demo")) == ["v1"]
 
 
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_what_is_left_out_is_kept_and_nothing_is_collected_meanwhile(is_nested, layout, tmp_path):
+    slow = layout.manifest(b"slow", b"quick")
+    layout.add(layout.index(slow) if is_nested else slow, "slow")
+    layout.add(layout.manifest(b"good"), "good")
+    layout.write()
+    blob, aside = layout.path(Digest.of(b"slow")), tmp_path / "aside"
+    blob.rename(aside)
+    with opened(tmp_path) as store:
+        assert set(tags_of(store, "demo")) == ({"good", "slow"} if is_nested else {"good"})
+        put(store, "demo", "pushed")
+        run(store.settle())
+        assert set(read_tags(layout.folder)) == {"good", "pushed", "slow"}
+        run(store.collect(-1, untagged=True))
+        assert layout.path(Digest.of(b"quick")).exists()
+        assert layout.path(slow["digest"]).exists()
+    aside.rename(blob)
+    with opened(tmp_path) as store:
+        assert set(tags_of(store, "demo")) == {"good", "pushed", "slow"}
+        assert run(store.manifest_get("demo", Digest.parse(slow["digest"]))) is not None
+        run(store.settle())
+        assert set(read_tags(layout.folder)) == {"good", "pushed", "slow"}
+        assert not (layout.folder / ".wasmhold/index.kept").exists()
+
+
+def test_another_tool_takes_back_what_was_left_out(layout, tmp_path):
+    layout.add(layout.manifest(b"bad"), "bad")
+    layout.add(layout.manifest(b"good"), "good")
+    layout.write()
+    layout.path(Digest.of(b"bad")).unlink()
+    runtime = inline()
+    with opened(tmp_path, runtime) as store:
+        assert list(tags_of(store, "demo")) == ["good"]
+        put(store, "demo", "pushed")
+        run(store.settle())
+        edit(layout.folder, lambda entries: entries.remove(entries[-1]))  # ours come first
+        later = time.time() + 10
+        runtime.now = lambda: later
+        assert list(tags_of(store, "demo")) == ["good", "pushed"]
+        run(store.settle())
+        assert list(read_tags(layout.folder)) == ["good", "pushed"]
+        assert not (layout.folder / ".wasmhold/index.kept").exists()
+
+
 # fmt: off
 LINKS = [
     # what is a link,   where to

@@ -229,6 +229,20 @@ def test_layouts_that_were_dropped_in_are_checked(case):
     assert Kind.BLOB_DAMAGED in case.kinds()
 
 
+def test_what_of_a_layout_is_left_out_is_told_until_it_is_forgotten(case):
+    layout = Layout(case.root / "dropped")
+    bad = layout.manifest(b"x")
+    layout.add(bad, "v1")
+    layout.write()
+    layout.path(Digest.of(b"x")).unlink()
+    assert Kind.ENTRY_LEFT_OUT in case.kinds()
+    assert any(finding.is_damage for finding in case.find(repair=True))
+    case.find(delete_broken=True)
+    run(case.store.settle())
+    assert read_tags(layout.folder) == {}
+    assert not any(finding.is_damage for finding in case.find())
+
+
 def test_a_rate(tmp_path):
     slept = []
     runtime = inline()

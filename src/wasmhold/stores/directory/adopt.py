@@ -5,8 +5,9 @@ later at most once a second, its ``index.json`` is looked at: when it is not the
 what the other tool changed is taken over, under the repository's exclusive lock.
 
 What an entry leads to and is not there, or is other bytes, or a symbolic link, is left out and
-told; it is tried again, for perhaps the layout is still being copied.  A layout that leads out of
-the root through a symbolic link is refused as a whole: a push to it would write there.
+told.  Its entry is kept, and tried again once a minute, for perhaps the layout is still being
+copied; meanwhile nothing of the repository is collected.  A layout that leads out of the root
+through a symbolic link is refused as a whole: a push to it would write there.
 
 What was changed is the difference between the document that we knew last and the one that is there.
 A tag that has moved in the store meanwhile stays as it is: a push that was acknowledged is never
@@ -18,8 +19,9 @@ Source: image-spec, "Image Layout"; distribution-spec, "Referrers Tag Schema".
 
 from __future__ import annotations
 
+import json
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +33,20 @@ from ...oci.manifest import Manifest, parse_manifest
 from ..children import is_manifest, is_required
 from . import paths
 from .disk import Disk, mark_dirty
-from .index import Index, Tell, base_path, parse, remember, state_path, tag_of, write_state
+from .index import (
+    CHILD,
+    Index,
+    Tell,
+    base_path,
+    kept_path,
+    parse,
+    read_kept,
+    remember,
+    replace_file,
+    state_path,
+    tag_of,
+    write_state,
+)
 from .paths import RepositoryPaths
 
 LOOK_S: Final = 1.0  # between two looks at one repository
@@ -67,7 +82,7 @@ class Walk:
         self._blobs: dict[Digest, int | None] = {}
         self._seen: set[Digest] = set()
         self.found: dict[Digest, Found] = {}
-        self.left_out: set[Digest] = set()
+        self.left_out: dict[Digest, Descriptor] = {}
 
     async def walk(self, entries: Iterable[Descriptor]) -> None:
         """Everything that the entries lead to, through indexes in indexes."""
@@ -81,8 +96,9 @@ class Walk:
                 await self._runtime.sleep(0)
             manifest = await self._read(entry)
             if manifest is None:
+                self.left_out[entry.digest] = entry
                 continue
-            todo += [child for child in manifest.manifests if is_manifest(child)]
+            todo += [_as_child(child) for child in manifest.manifests if is_manifest(child)]
             # A list of olareg's is no manifest of the repository, what it lists is.
             if OLAREG_SUBJECT not in entry.annotations:
                 subject = manifest.subject.digest if manifest.subject else None
@@ -100,7 +116,6 @@ class Walk:
             why = str(error)
         if not why:
             return manifest
-        self.left_out.add(entry.digest)
         self._tell(f"{self._of.name}: {entry.digest} of the layout is left out: {why}")
         return None
 
@@ -130,6 +145,10 @@ class Walk:
                 await body.aclose()
             self._blobs[digest] = None if body is None else body.size
         return self._blobs[digest]
+
+
+def _as_child(child: Descriptor) -> Descriptor:
+    return Descriptor(child.media_type, child.digest, child.size, annotations={CHILD: "true"})
 
 
 class _Refused(Exception):
@@ -173,6 +192,7 @@ class Adoption:
             return False
         if name not in self._due:
             await self._check_folders(of)
+            self._again[name] = now
         else:
             self._due[name] = now + LOOK_S  # nobody else needs to look, nor to wait for us
         await self._try_again(of, now)
@@ -196,12 +216,36 @@ class Adoption:
                 raise
 
     async def _try_again(self, of: RepositoryPaths, now: float) -> None:
+        """Take what could not be taken before."""
         if now < self._again.get(of.name, now + 1):
             return
-        del self._again[of.name]
-        # Where it is behind, an entry may have been removed that would come back.
-        if await self._files.stat(paths.dirty(of.name)) is None:
-            self._known.pop(of.name, None)
+        if await self._files.stat(kept_path(of)) is not None:
+            with self._disk.writing(of):
+                async with self._disk.locked(of.lock, exclusive=True):
+                    await self._take_kept(of)
+        if await self._files.stat(kept_path(of)) is not None:
+            self._again[of.name] = now + AGAIN_S
+        else:
+            self._again.pop(of.name, None)
+
+    async def _take_kept(self, of: RepositoryPaths) -> None:
+        kept = Index(tuple(await read_kept(self._files, of)))
+        walk = Walk(self._disk, of, self._tell)
+        await walk.walk(kept.entries)
+        if walk.found:
+            await mark_dirty(self._disk, of)
+            await self._note(of, walk.found.values())
+        changed = await self._set_tags(of, {}, kept, walk)
+        await self._keep(of, walk.left_out.values())
+        if walk.found:
+            self._say(_report(of, walk, changed))
+
+    async def _keep(self, of: RepositoryPaths, entries: Collection[Descriptor]) -> None:
+        if entries:
+            document = {"schemaVersion": 2, "manifests": [entry.to_json() for entry in entries]}
+            await replace_file(self._disk, kept_path(of), json.dumps(document).encode())
+        else:
+            await self._files.unlink(kept_path(of))
 
     async def _has_changed(self, of: RepositoryPaths) -> bool:
         status = await self._files.stat(of.index)
@@ -222,51 +266,71 @@ class Adoption:
             status = await self._files.stat(of.index)
             if status is None or not await self._has_changed(of):
                 return
-            self._known[of.name] = write_state(status)
             content = await self._files.read(of.index) or b""
             theirs = self._parse(of, content)
             if theirs is None:  # perhaps it is being written: it is read again when it changes
+                self._known[of.name] = write_state(status)
                 return
             base = await self._files.read(base_path(of))
             # Ours, as it was before: a power loss may bring that back.
-            is_known = theirs.is_ours and base is not None
-            if not is_known and not await self._apply(of, base, theirs):
-                self._again[of.name] = self._disk.runtime.now() + AGAIN_S
-                return
+            if base is None or not theirs.is_ours:
+                await self._apply(of, base, theirs)
             await remember(self._disk, of, status, content)
+            self._known[of.name] = write_state(status)
 
-    async def _apply(self, of: RepositoryPaths, written: bytes | None, theirs: Index) -> bool:
-        """Do what the other tool did; False when something was left out."""
+    async def _apply(self, of: RepositoryPaths, written: bytes | None, theirs: Index) -> None:
+        """Do what the other tool did."""
         base = _base(written, theirs)
         before = set() if base is None else {_identity(entry) for entry in base.entries}
         walk = Walk(self._disk, of, self._tell)
         await walk.walk([entry for entry in theirs.entries if _identity(entry) not in before])
+        if written is not None:  # else what is there is as good as ours
+            await mark_dirty(self._disk, of)
         if walk.found:
             await self._note(of, walk.found.values())
         was = {} if base is None else base.tags
+        changed = await self._set_tags(of, was, theirs, walk)
+        changed += await self._remove_tags(of, was, theirs)
+        gone = [] if base is None else await self._remove(of, base, theirs)
+        # Kept is what could not be taken, as long as the other tool has it.
+        listed = {entry.digest for entry in theirs.entries}
+        kept = {entry.digest: entry for entry in await read_kept(self._files, of)}
+        if base is not None:
+            kept = {d: e for d, e in kept.items() if d in listed or CHILD in e.annotations}
+        if kept or walk.left_out:
+            self._again[of.name] = self._disk.runtime.now() + AGAIN_S
+        await self._keep(of, (kept | walk.left_out).values())
+        if walk.found or changed or gone:
+            self._say(_report(of, walk, changed))
+
+    async def _set_tags(
+        self, of: RepositoryPaths, was: Mapping[str, Descriptor], theirs: Index, walk: Walk
+    ) -> list[str]:
+        """Point the tags at what was found; what was done, by tag."""
         changed: list[str] = []
         for tag, entry in theirs.tags.items():
             held, current = await self._current(of, was.get(tag), tag)
             if held and entry.digest in walk.found and entry.digest != current:
                 await self._point(of, tag, entry.digest)
                 changed.append(f"{tag} set")
-        for tag, entry in was.items():
-            held, current = await self._current(of, entry, tag)
-            if tag not in theirs.tags and held and current is not None:
-                await self._files.unlink(of.tag(tag))
-                changed.append(f"{tag} removed")
         if changed:
             await self._disk.sync(of.tags)
-        gone = [] if base is None else await self._remove(of, base, theirs)
-        if walk.found or changed or gone:
-            if written is not None:  # else what is there is as good as ours
-                await mark_dirty(self._disk, of)
-            self._say(
-                f"{of.name}: taken over from index.json: manifests {len(walk.found)}, "
-                f"tags {', '.join(changed[:_TAGS_TOLD]) or 'unchanged'}"
-                + (f" and {len(changed) - _TAGS_TOLD} more" * (len(changed) > _TAGS_TOLD))
-            )
-        return not walk.left_out
+        return changed
+
+    async def _remove_tags(
+        self, of: RepositoryPaths, was: Mapping[str, Descriptor], theirs: Index
+    ) -> list[str]:
+        removed: list[str] = []
+        for tag, entry in was.items():
+            if tag in theirs.tags:
+                continue
+            held, current = await self._current(of, entry, tag)
+            if held and current is not None:
+                await self._files.unlink(of.tag(tag))
+                removed.append(f"{tag} removed")
+        if removed:
+            await self._disk.sync(of.tags)
+        return removed
 
     async def _note(self, of: RepositoryPaths, found: Collection[Found]) -> None:
         """Write that these are manifests, and referrers; what they refer to is durable before."""
@@ -322,6 +386,15 @@ class Adoption:
         for fault in index.faults:
             self._tell(f"{of.name}: index.json: {fault.path}: {fault.reason}")
         return index
+
+
+def _report(of: RepositoryPaths, walk: Walk, changed: list[str]) -> str:
+    more = len(changed) - _TAGS_TOLD
+    tags = ", ".join(changed[:_TAGS_TOLD]) + (f" and {more} more" if more > 0 else "")
+    manifests = len(walk.found)
+    return (
+        f"{of.name}: taken over from index.json: manifests {manifests}, tags {tags or 'unchanged'}"
+    )
 
 
 def _base(written: bytes | None, theirs: Index) -> Index | None:

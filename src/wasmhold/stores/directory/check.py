@@ -30,7 +30,7 @@ from . import paths
 from .catalog import Catalog
 from .disk import Disk, mark_dirty
 from .files import Absent, Exists, Status, TooManyLinks
-from .index import Deriver, Index, Indexes, parse
+from .index import Deriver, Index, Indexes, kept_path, parse, read_kept
 from .manifests import DirectoryManifests
 from .paths import RepositoryPaths
 
@@ -51,6 +51,7 @@ class Kind(StrEnum):
     TAG_DAMAGED = "tag-damaged"
     REFERRER_MISSING = "referrer-missing"
     REPOSITORY_REFUSED = "repository-refused"
+    ENTRY_LEFT_OUT = "entry-left-out"
     CHILD_ABSENT = "child-absent"
     SIZE_DIFFERS = "size-differs"
     REFERRER_STRAY = "referrer-stray"
@@ -62,6 +63,7 @@ class Kind(StrEnum):
 _DAMAGE: Final = {
     Kind.MANIFEST_MISSING, Kind.MANIFEST_DAMAGED, Kind.BLOB_MISSING, Kind.BLOB_DAMAGED,
     Kind.TAG_DANGLING, Kind.TAG_DAMAGED, Kind.REFERRER_MISSING, Kind.REPOSITORY_REFUSED,
+    Kind.ENTRY_LEFT_OUT,
 }  # fmt: skip
 
 
@@ -175,12 +177,17 @@ class _Check:
         except StoreUnavailable as error:
             self._found(Finding(Kind.REPOSITORY_REFUSED, str(error), name))
             return
+        with suppress(Absent):  # somebody has taken the folder away
+            await self._parts(seen)
+
+    async def _parts(self, seen: _Repository) -> None:
         await self._blobs(seen)
         await self._read_manifests(seen)
         await self._tags(seen)
         if self._rules.delete_broken:
             await self._delete_broken(seen)
         await self._referrers(seen)
+        await self._kept(seen.of)
         await self._index(seen)
 
     # ---- bytes
@@ -499,6 +506,20 @@ class _Check:
         self._found(finding)
 
     # ---- what is derived, and the rest
+
+    async def _kept(self, of: RepositoryPaths) -> None:
+        """What another tool's index.json led to, and could not be taken."""
+        kept = await read_kept(self._files, of)
+        if kept and self._rules.delete_broken:
+            async with self._disk.locked(of.lock, exclusive=True):
+                await mark_dirty(self._disk, of)
+                await self._files.unlink(kept_path(of))
+        for entry in kept:
+            what = f"{entry.digest} of another tool's index.json could not be taken"
+            finding = Finding(Kind.ENTRY_LEFT_OUT, what, of.name, entry.digest)
+            if self._rules.delete_broken:
+                finding = replace(finding, repair="forgotten", is_mended=True)
+            self._found(finding)
 
     async def _index(self, seen: _Repository) -> None:
         of = seen.of

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...oci.digest import HEX_LENGTH, Digest
-from ...oci.errors import ContentDamaged, StoreUnavailable
+from ...oci.errors import ContentDamaged, ManifestInvalid, StoreUnavailable
 from ...ports.store import Collected
 from . import paths
 from .catalog import Catalog
 from .disk import Disk, mark_dirty
-from .files import Status
+from .files import Absent, Status
+from .index import kept_path
 from .manifests import DirectoryManifests
 from .paths import RepositoryPaths
 from .uploads import DirectoryUploads
@@ -137,14 +138,17 @@ class _Round:
             await self._look(of.name)  # another tool may have brought what refers to the blobs
         except StoreUnavailable:
             return  # it leads out of the root
+        if await self._files.stat(kept_path(of)) is not None:
+            return  # a layout that cannot be taken whole yet: what its blobs are for is not known
         self._gone = set()
         try:
             if self._untagged:
                 await self._remove_untagged(of)
             await self._blobs(of)
-        except ContentDamaged:
-            # What a manifest refers to that cannot be read, nobody knows: all of it stays.
-            return
+        except (ContentDamaged, ManifestInvalid):
+            return  # what a manifest refers to that cannot be read, nobody knows: all of it stays
+        except Absent:
+            return  # somebody has taken the folder away
 
     async def _blobs(self, of: RepositoryPaths) -> None:
         found: list[Digest] = []

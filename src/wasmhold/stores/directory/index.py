@@ -9,6 +9,7 @@ wherever it comes from, also after a power loss that brought an older one back.
     <repository>/.wasmhold/index.lock   held by who writes it
     <repository>/.wasmhold/index.base   the document that we wrote last
     <repository>/.wasmhold/index.state  text: inode, size and time of the file that we wrote or read
+    <repository>/.wasmhold/index.kept   what another tool's index led to and could not be taken yet
 
 A writer marks the repository before it changes tags or manifests, while it holds the repository's
 lock.  Whoever takes the mark away holds that lock alone, so the changes behind every mark that it
@@ -34,11 +35,12 @@ from ...oci.manifest import parse_manifest
 from ...oci.reference import parse_tag
 from . import paths
 from .disk import Disk
-from .files import Absent, Exists, FilesError, Status
+from .files import Absent, Exists, Files, FilesError, Status
 from .paths import RepositoryPaths
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 ENTRIES_HASH: Final = "org.wasmhold.index"  # the digest of the entries, in a document of ours
+CHILD: Final = "org.wasmhold.child"  # in ``index.kept``: no entry of its own, an index led to it
 
 PAUSE_S: Final = 1.0  # between two indexes of one repository
 COST_FACTOR: Final = 50  # pause at least so many times what the last one took: 2 % of a core
@@ -94,13 +96,21 @@ def _hash(entries: Iterable[object]) -> str:
     return str(Digest.of(b"\n".join(map(_canonical, entries))))
 
 
-def build(tags: Mapping[str, Descriptor], untagged: Iterable[Descriptor]) -> bytes:
-    """The document: tags in byte order, then what has none, by digest; a line for each."""
+def build(
+    tags: Mapping[str, Descriptor],
+    untagged: Iterable[Descriptor],
+    kept: Iterable[Descriptor] = (),
+) -> bytes:
+    """The document: tags in byte order, then what has none, by digest; a line for each.
+
+    `kept` are entries of another tool that stay as they are.
+    """
     entries = [
         replace(descriptor, annotations={**descriptor.annotations, REF_NAME: tag}).to_json()
         for tag, descriptor in sorted(tags.items())
     ]
     entries += [d.to_json() for d in sorted(untagged, key=lambda d: d.digest)]
+    entries += [d.to_json() for d in sorted(kept, key=lambda d: (d.digest, tag_of(d) or ""))]
     lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries)
     return (
         f'{{"schemaVersion":2,"mediaType":"{media_types.IMAGE_INDEX}","manifests":[\n{lines}\n],'
@@ -146,6 +156,18 @@ def state_path(of: RepositoryPaths) -> str:
     return f"{of.meta}/index.state"
 
 
+def kept_path(of: RepositoryPaths) -> str:
+    return f"{of.meta}/index.kept"
+
+
+async def read_kept(files: Files, of: RepositoryPaths) -> list[Descriptor]:
+    content = await files.read(kept_path(of))
+    try:
+        return [] if content is None else [*parse(content).entries]
+    except ManifestInvalid:  # a power loss
+        return []
+
+
 def write_state(status: Status) -> str:
     """What tells one file from another, without reading it."""
     return f"{status.inode} {status.size} {status.modified_ns}"
@@ -182,6 +204,7 @@ class Deriver:
 
     async def derive(self, of: RepositoryPaths) -> bytes:
         # In this order: a manifest is there before a tag points to it.
+        kept = await read_kept(self._files, of)
         tags = await self._files.texts(of.tags)
         manifests = await self._files.texts(of.manifests)
         known, pointed = await self._runtime.offload(_read_names, tags, manifests)
@@ -197,7 +220,8 @@ class Deriver:
                 status = await self._files.stat(of.blob(digest))
                 if status is not None:  # damage: `check` tells it
                     described[digest] = Descriptor(media_type, digest, status.size)
-        return await self._runtime.offload(_build, pointed, described)
+        kept = [entry for entry in kept if entry.digest not in known]
+        return await self._runtime.offload(_build, pointed, described, kept)
 
     async def _children(self, of: RepositoryPaths, digest: Digest, media_type: str) -> set[Digest]:
         await self._let_pass()
@@ -228,11 +252,17 @@ def _read_names(
     return known, pointed
 
 
-def _build(pointed: Mapping[str, Digest], described: Mapping[Digest, Descriptor]) -> bytes:
+def _build(
+    pointed: Mapping[str, Digest],
+    described: Mapping[Digest, Descriptor],
+    kept: Iterable[Descriptor],
+) -> bytes:
     tagged = set(pointed.values())
     return build(
         {tag: described[digest] for tag, digest in pointed.items() if digest in described},
         [descriptor for digest, descriptor in described.items() if digest not in tagged],
+        # Two entries of one name would be a riddle to other tools.
+        [e for e in kept if CHILD not in e.annotations and tag_of(e) not in pointed],
     )
 
 
