@@ -18,8 +18,8 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: setup  ## a registry in memory on 127.0.0.1:5000
-	$(BIN)/wasmhold serve --memory
+run: setup  ## a registry on 127.0.0.1:5000
+	$(BIN)/wasmhold serve
 
 test: setup  ## all tests that need nothing but this environment
 	$(BIN)/python -m pytest -q -n auto
@@ -47,6 +47,8 @@ model: setup  ## the store's protocol: 300,000 random walks, every bounded inter
 bench: setup  ## figures beside other programs, where they are on PATH
 	$(BIN)/python bench/manifest_get.py
 	$(BIN)/python bench/blobs.py
+	$(BIN)/python bench/directory.py
+	$(BIN)/python bench/collection.py
 
 conformance: setup  ## the OCI conformance suite, where its program `conformance` is on PATH
 	$(BIN)/python -m pytest -q -rs tests/peers/test_conformance.py

@@ -32,7 +32,7 @@ for _ in $(seq 100); do
 done
 curl -fsS http://127.0.0.1:5000/v2/
 echo " make run serves"
-pkill -TERM -o -f "wasmhold serve --memory"
+pkill -TERM -o -f "wasmhold serve"
 wait "$server" || true
 inside make test
 echo "a clean Debian 12: make run serves, make test passes"
