@@ -62,7 +62,7 @@ MUTANTS = {
         ("            await self._disk.sync(of.manifests)\n", ""),),
         Search("delete and collect", kills=1)),
     "sync-removals-blob": Mutant("blobs", (
-        ("            await self._disk.sync(of.manifests)\n", ""),),
+        ("                await self._disk.sync(of.manifests)\n", ""),),
         Search("delete a manifest, then its blob", kills=1)),
     "link-before-sync": Mutant("disk", (
         ("            await self.files.sync_folder(folder)\n            line.done = number\n",
@@ -77,14 +77,13 @@ MUTANTS = {
          "        if True:\n            used"),),
         Search("refer to an old blob, collect", switches=2)),
     "lock-delete": Mutant("manifests", (
-        ("        async with self._disk.locked(of.lock, exclusive=True):\n", "        if True:\n"),),
+        ("            async with self._disk.locked(of.lock, exclusive=True):\n", "            if True:\n"),),
         Search("delete and push the same")),
     "lock-retention": Mutant("collect", (
         ("            async with self._disk.locked(of.lock, exclusive=True):\n", "            if True:\n"),),
         Search("tag an old manifest, retention", switches=2)),
     "lock-blob-delete": Mutant("blobs", (
-        ("        async with self._disk.locked(of.lock, exclusive=True) as there:\n",
-         "        there = True\n        if True:\n"),),
+        ("            async with self._disk.locked(of.lock, exclusive=True):\n", "            if True:\n"),),
         Search("delete a blob, refer to it", switches=2)),
     "lock-tags": Mutant("tags", (
         ("            async with self._disk.locked(of.tags_lock, exclusive=True):\n                await self.ask(of, tags, guard)\n",
@@ -106,12 +105,15 @@ MUTANTS = {
         ("            used = await self._manifests.used(of)\n            # A removal",
          "            used = set()\n            # A removal"),),
         Search("refer to an old blob, collect")),
+    "again-tags": Mutant("tags", (
+        ("            if folder is not None and _time(folder) == _time(before.folder):\n", "            if folder is not None:\n"),),
+        Search("push and delete the same")),
     "again-untagged": Mutant("collect", (
         ("        while await self._untagged_in(of):", "        while untagged := await self._untagged_in(of):"),
         ("                untagged = await self._untagged_in(of)\n", ""),),
         Search("tag an old manifest, retention")),
     "again-blob": Mutant("blobs", (
-        ("            if digest in await self._manifests.used(of):\n", "            if False:\n"),),
+        ("                if digest in await self._manifests.used(of):\n", "                if False:\n"),),
         Search("delete a blob, refer to it", switches=1)),
     "children-keep": Mutant("collect", (
         ("            kept |= {*await self._manifests.references(of, digest, media_type)}\n",

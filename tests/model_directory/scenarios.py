@@ -152,6 +152,8 @@ SCENARIOS = [
     Scenario("delete and collect", (delete("m"), collector), push("m", "d", tag="t"), deletes=True),
     Scenario("delete and push the same", (delete("m", stays=False), push("m", tag="u")), push("m", "d", tag="t"),
              deletes=True),
+    Scenario("push and delete the same", (push("m", tag="u"), delete("m", stays=False)),
+             push("m", "d", tag="t"), deletes=True),
     Scenario("two pushes of one blob, collect", (push("m", "d"), collector), push("n", "d")),
     Scenario("tag an old manifest, retention", (push("m", tag="t"), retainer), push("m", "d"),
              untagged=True),

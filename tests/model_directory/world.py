@@ -196,6 +196,7 @@ class World:
         self.looked = set() if looked is None else looked  # states that were found to be right
         self.now_ns = int(NOW * 1e9)
         self.names, self.durable, self.pending = {}, {}, []
+        self.changes = {}  # of the names in each folder: its time
         self.locks, self.processes, self.log = {}, {}, []
         self.numbers, self.steps, self.is_quiet = 0, 0, True
         for folder in (".", ".wasmhold", *(f".wasmhold/{name}" for name in OWN[:6])):
@@ -251,6 +252,8 @@ class World:
         return Inode(self.numbers, kind, content, None if kind == "file" else content)
 
     def set(self, path, inode):
+        folder = path.rpartition("/")[0]
+        self.changes[folder] = self.changes.get(folder, 0) + 1
         if inode is None:
             self.names.pop(path, None)
         else:
@@ -337,7 +340,8 @@ class World:
         links = sum(other is inode for other in self.names.values())
         size = len(inode.content or b"")
         at = 0 if is_shared(path) else self.now_ns
-        return Status(inode.number, size, links, at, at)
+        modified = self.changes.get(path, 0) if inode.kind == "folder" and not at else at
+        return Status(inode.number, size, links, modified, at)
 
     def sync_folder(self, folder):
         rest = []

@@ -125,12 +125,13 @@ class DirectoryBlobs:
         if await self.stat(name, digest) is None:
             raise BlobUnknown(name, str(digest))
         await self._manifests.used(of)  # so that little is read while we hold the lock
-        async with self._disk.locked(of.lock, exclusive=True) as there:
-            if not there or await self._files.stat(of.blob(digest)) is None:
-                raise BlobUnknown(name, str(digest))
-            if digest in await self._manifests.used(of):
-                raise BlobInUse(name, str(digest))
-            # The removal of a manifest must not come undone after that of what it referred to.
-            await self._disk.sync(of.manifests)
-            await self._files.unlink(of.blob(digest))
-        await self._disk.sync(of.blobs_of(digest.algorithm))
+        with self._disk.writing(of):
+            async with self._disk.locked(of.lock, exclusive=True):
+                if await self._files.stat(of.blob(digest)) is None:
+                    raise BlobUnknown(name, str(digest))
+                if digest in await self._manifests.used(of):
+                    raise BlobInUse(name, str(digest))
+                # A manifest's removal must not come undone after that of what it referred to.
+                await self._disk.sync(of.manifests)
+                await self._files.unlink(of.blob(digest))
+            await self._disk.sync(of.blobs_of(digest.algorithm))

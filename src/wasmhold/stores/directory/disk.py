@@ -13,7 +13,7 @@ from ...ports.runtime import Gate, Randomness, Runtime
 from ..memo import Memo
 from ..pieces import feed
 from . import paths
-from .files import Absent, Exists, Files, Held, Status
+from .files import Absent, Exists, Files, Status
 from .paths import RepositoryPaths
 
 _FOLDERS: Final = 64 * 1024  # that are known to be there
@@ -189,14 +189,15 @@ class Disk:
     # ---- locks
 
     @asynccontextmanager
-    async def locked(self, path: str, *, exclusive: bool) -> AsyncIterator[bool]:
-        """Hold a lock; False when its file is not there, and then nothing is locked."""
-        held: Held | None = await self.files.lock(path, exclusive=exclusive)
+    async def locked(self, path: str, *, exclusive: bool) -> AsyncIterator[None]:
+        """Hold a lock.  Raises Absent when its file is not there."""
+        held = await self.files.lock(path, exclusive=exclusive)
+        if held is None:
+            raise Absent(path)
         try:
-            yield held is not None
+            yield
         finally:
-            if held is not None:
-                await self.files.unlock(held)
+            await self.files.unlock(held)
 
     # ---- what hashes to its digest
 
@@ -217,7 +218,9 @@ class Disk:
             return True
         if await self.hash(path, digest.algorithm) != digest:
             return False
-        self.verified(digest, found)
+        after = await self.files.stat(path)
+        if after is not None and _identity(after) == _identity(found):  # what was hashed
+            self.verified(digest, found)
         return True
 
     async def hash(self, path: str, algorithm: str) -> Digest | None:

@@ -155,17 +155,19 @@ class DirectoryManifests:
             raise ManifestUnknown(name, str(digest))
         subject = await self._subject(of, digest)
         short = paths.write_short(digest)
-        async with self._disk.locked(of.lock, exclusive=True):
-            if await self._files.readlink(of.manifest(digest)) is None:
-                raise ManifestUnknown(name, str(digest))
-            texts = await self._files.texts(of.tags)
-            files = sorted(file for file, text in texts.items() if text == short)
-            for file in files:
-                guard(paths.unescape_tag(file), digest)
-            await mark_dirty(self._disk, of)
-            for file in files:
-                await self._files.unlink(f"{of.tags}/{file}")
-            await self.remove(of, digest, subject)
+        scan = await self._tags.scan(of)
+        with self._disk.writing(of):
+            async with self._disk.locked(of.lock, exclusive=True):
+                if await self._files.readlink(of.manifest(digest)) is None:
+                    raise ManifestUnknown(name, str(digest))
+                texts = await self._tags.scanned(of, scan)
+                files = sorted(file for file, text in texts.items() if text == short)
+                for file in files:
+                    guard(paths.unescape_tag(file), digest)
+                await mark_dirty(self._disk, of)
+                for file in files:
+                    await self._files.unlink(f"{of.tags}/{file}")
+                await self.remove(of, digest, subject)
 
     async def remove(self, of: RepositoryPaths, digest: Digest, subject: Digest | None) -> None:
         """Take away what says that it is a manifest; the exclusive lock is held."""

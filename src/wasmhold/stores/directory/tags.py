@@ -7,7 +7,7 @@ tag changes: `tags.lock` is held for the moment in which both happen, and for no
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,7 +17,7 @@ from ...ports.store import TagGuard
 from ..memo import Memo
 from . import paths
 from .disk import Disk, mark_dirty
-from .files import Files
+from .files import Files, Status
 from .paths import RepositoryPaths
 
 _LISTED: Final = 1_000_000  # names of tags that are remembered, of all repositories together
@@ -26,14 +26,26 @@ _STEP_NS: Final = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """The texts of all tags by file, in a folder that was so; None: it had just changed."""
+
+    folder: Status | None
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Listing:
-    inode: int
-    modified_ns: int
+    time: tuple[int, int]
     tags: list[str]
 
 
 def _sorted(files: Sequence[str]) -> list[str]:
     return sorted(map(paths.unescape_tag, files))
+
+
+def _time(folder: Status) -> tuple[int, int]:
+    """What is another one when names in the folder have changed, if it is settled."""
+    return folder.inode, folder.modified_ns
 
 
 class DirectoryTags:
@@ -89,15 +101,34 @@ class DirectoryTags:
     async def delete(self, name: str, tag: str, guard: TagGuard) -> None:
         of = paths.repository(name)
         path = of.tag(tag)
-        async with self._disk.locked(of.lock, exclusive=False) as there:
-            if not there or await self._files.readlink(path) is None:
-                raise ManifestUnknown(name, tag)
-            await mark_dirty(self._disk, of)
-            async with self._disk.locked(of.tags_lock, exclusive=True):
-                await self.ask(of, [tag], guard)
-                if not await self._files.unlink(path):
-                    raise ManifestUnknown(name, tag)
-            await self._disk.sync(of.tags)
+        if await self._files.readlink(path) is None:
+            raise ManifestUnknown(name, tag)
+        with self._disk.writing(of):
+            async with self._disk.locked(of.lock, exclusive=False):
+                await mark_dirty(self._disk, of)
+                async with self._disk.locked(of.tags_lock, exclusive=True):
+                    await self.ask(of, [tag], guard)
+                    if not await self._files.unlink(path):
+                        raise ManifestUnknown(name, tag)
+                await self._disk.sync(of.tags)
+
+    async def scan(self, of: RepositoryPaths) -> Scan:
+        """All tags, before the repository's lock is held."""
+        folder = await self._files.stat(of.tags)
+        return Scan(folder if self._is_settled(folder) else None, await self._files.texts(of.tags))
+
+    async def scanned(self, of: RepositoryPaths, before: Scan) -> Mapping[str, str]:
+        """The texts of all tags by file, now that the lock is held alone."""
+        if before.folder is not None:
+            folder = await self._files.stat(of.tags)
+            if folder is not None and _time(folder) == _time(before.folder):
+                return before.texts
+        return await self._files.texts(of.tags)
+
+    def _is_settled(self, folder: Status | None) -> bool:
+        """Whether a later change of the folder will show in its time."""
+        now_ns = self._disk.runtime.now() * 1e9
+        return folder is not None and now_ns - folder.modified_ns >= _STEP_NS
 
     # ---- lists
 
@@ -114,16 +145,13 @@ class DirectoryTags:
         if folder is None:
             return []
         known = self._listings.get(of.name)
-        if known is not None and (known.inode, known.modified_ns) == (
-            folder.inode,
-            folder.modified_ns,
-        ):
+        if known is not None and known.time == _time(folder):
             return known.tags
-        is_settled = self._disk.runtime.now() * 1e9 - folder.modified_ns >= _STEP_NS
+        is_settled = self._is_settled(folder)
         files = await self._files.names(of.tags) or []
         tags = await self._disk.runtime.offload(_sorted, files)
         if is_settled:
-            self._listings.put(of.name, _Listing(folder.inode, folder.modified_ns, tags))
+            self._listings.put(of.name, _Listing(_time(folder), tags))
         else:
             self._listings.drop(of.name)
         return tags

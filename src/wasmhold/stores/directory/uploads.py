@@ -84,6 +84,7 @@ class DirectoryUploads:
         paths.repository(name)  # a name that no folder can have is refused before bytes come
         session = new_id(self._randomness)
         folder = paths.upload(session)
+        await self._disk.make_folder(paths.UPLOADS, durable=False)
         await self._files.make_folder(folder)
         state = Session(name, algorithm, self._disk.nonce())
         await self._files.create(f"{folder}/state", str(state).encode())
