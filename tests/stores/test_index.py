@@ -160,6 +160,19 @@ def test_entries(name, tmp_path):
         assert read_untagged(folder) == {str(alone), str(child)}
 
 
+def test_what_is_no_tag_and_no_media_type_is_in_no_index(tmp_path):
+    with opened(tmp_path) as store:
+        first = put(store, "demo", "v1")
+        other = put(store, "demo", "v2")
+        folder = tmp_path / "demo/.wasmhold"
+        (folder / 'tags/a"b').symlink_to(paths.write_short(first))
+        (folder / "tags/v3").symlink_to("nothing")
+        (folder / f"manifests/{other}").unlink()
+        (folder / f"manifests/{other}").symlink_to('a/"b"')
+        run(store.settle())
+        assert read_tags(tmp_path / "demo") == {"v1": str(first)}
+
+
 def test_nothing_is_written_when_nothing_changed(tmp_path):
     with opened(tmp_path) as store:
         put(store, "demo", "v1")

@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from ...oci import media_types
@@ -88,12 +88,20 @@ def tag_of(entry: Descriptor) -> str | None:
         return None
 
 
-def _canonical(entry: object) -> bytes:
-    return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
+def _line(entry: Mapping[str, object]) -> str:
+    """An entry in the one way of writing it that is hashed."""
+    return json.dumps(entry, sort_keys=True, separators=(",", ":"))
 
 
-def _hash(entries: Iterable[object]) -> str:
-    return str(Digest.of(b"\n".join(map(_canonical, entries))))
+def _entry(descriptor: Descriptor, tag: str | None = None) -> str:
+    """`_line` of an entry of ours, ten times as fast: no text in it needs escaping."""
+    named = "" if tag is None else f'"annotations":{{"{REF_NAME}":"{tag}"}},'
+    digest, media_type, size = descriptor.digest, descriptor.media_type, descriptor.size
+    return f'{{{named}"digest":"{digest}","mediaType":"{media_type}","size":{size}}}'
+
+
+def _hash(lines: Iterable[str]) -> str:
+    return str(Digest.of("\n".join(lines).encode()))
 
 
 def build(
@@ -103,18 +111,17 @@ def build(
 ) -> bytes:
     """The document: tags in byte order, then what has none, by digest; a line for each.
 
-    `kept` are entries of another tool that stay as they are.
+    Of `tags` and `untagged` media type, digest and size are written; `kept` are entries of another
+    tool that stay as they are.
     """
-    entries = [
-        replace(descriptor, annotations={**descriptor.annotations, REF_NAME: tag}).to_json()
-        for tag, descriptor in sorted(tags.items())
-    ]
-    entries += [d.to_json() for d in sorted(untagged, key=lambda d: d.digest)]
-    entries += [d.to_json() for d in sorted(kept, key=lambda d: (d.digest, tag_of(d) or ""))]
-    lines = ",\n".join(json.dumps(entry, separators=(",", ":")) for entry in entries)
+    lines = [_entry(descriptor, tag) for tag, descriptor in sorted(tags.items())]
+    lines += [_entry(d) for d in sorted(untagged, key=lambda d: d.digest)]
+    others = sorted(kept, key=lambda d: (d.digest, tag_of(d) or ""))
+    lines += [_line(d.to_json()) for d in others]
+    manifests = ",\n".join(lines)
     return (
-        f'{{"schemaVersion":2,"mediaType":"{media_types.IMAGE_INDEX}","manifests":[\n{lines}\n],'
-        f'"annotations":{{"{ENTRIES_HASH}":"{_hash(entries)}"}}}}\n'
+        f'{{"schemaVersion":2,"mediaType":"{media_types.IMAGE_INDEX}","manifests":[\n{manifests}\n],'
+        f'"annotations":{{"{ENTRIES_HASH}":"{_hash(lines)}"}}}}\n'
     ).encode()
 
 
@@ -137,7 +144,7 @@ def parse(content: bytes) -> Index:
         tuple(entry for entry in found if entry is not None),
         tuple(faults),
         states if isinstance(states, str) else None,
-        states is not None and states == _hash(manifests),
+        states is not None and states == _hash(map(_line, manifests)),
     )
 
 
@@ -241,14 +248,18 @@ class Deriver:
 def _read_names(
     tags: Mapping[str, str], manifests: Mapping[str, str]
 ) -> tuple[dict[Digest, str], dict[str, Digest]]:
-    """Media types by digest, and digests by tag; without what is damaged."""
-    read = {paths.read_digest(file): media_type for file, media_type in manifests.items()}
-    known = {digest: media_type for digest, media_type in read.items() if digest is not None}
+    """Media types by digest, and digests by tag; without what is damaged, or no tag at all."""
+    known: dict[Digest, str] = {}
+    for file, media_type in manifests.items():
+        digest = paths.read_digest(file)
+        if digest is not None and media_types.is_media_type(media_type):
+            known[digest] = media_type
     pointed: dict[str, Digest] = {}
     for file, text in tags.items():
         digest = paths.read_short(text)
         if digest in known:
-            pointed[paths.unescape_tag(file)] = digest
+            with suppress(TagInvalid):
+                pointed[parse_tag(paths.unescape_tag(file))] = digest
     return known, pointed
 
 
