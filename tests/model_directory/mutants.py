@@ -37,7 +37,7 @@ MUTANTS = {
         ("            await self._files.sync(tmp)\n", ""),),
         Search("push a blob, a manifest, a tag")),
     "sync-blobs": Mutant("manifests", (
-        ("                await self._disk.sync(*folders)  # its own name and its children's\n", ""),),
+        ("                    await self._disk.sync(*folders)  # its own name and its children's\n", ""),),
         Search("refer to an old blob, collect")),
     "sync-children": Mutant("manifests", (
         ("folder = of.manifests\n                there", "folder = of.blobs\n                there"),),
@@ -100,6 +100,10 @@ MUTANTS = {
         ("        if before.links > 1:", "        if False:"),
         ("        if data.links > 1:\n            raise UploadUnknown(found.repository, session)\n", "")),
         Search("a commit, and another one with more", kills=1)),
+    "same-entry": Mutant("disk", (
+        ("self._durable.get(path) == (found.inode, found.changed_ns)",
+         "self._durable.get(path) is not None"),),
+        Search("tag again, delete and push", switches=2)),
     # ---- looking again
     "again": Mutant("collect", (
         ("            used = await self._manifests.used(of)\n            # A removal",

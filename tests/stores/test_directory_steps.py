@@ -46,6 +46,7 @@ def recorded(folder):
         run(suite.push(store, "b", b"of another"))
         run(suite.put(store, "a", IMAGE, "t"))
         run(suite.push(store, "a", b"beside"))  # so that all there is to know is known
+        store._disk._durable.drop(paths.repository("a").manifest(IMAGE[0].digest))
         recording.calls.clear()
         yield store, recording
     native.close()
@@ -146,6 +147,21 @@ def test_order_and_syncs(operation, tmp_path):
     for step, wanted in zip(done, want, strict=True):
         folders = wanted.endswith("*") and step.startswith(wanted[:-1])
         assert step == wanted or folders, done
+
+
+def test_a_known_manifest_costs_a_tag(tmp_path):
+    with recorded(tmp_path) as (store, recording):
+        time.sleep(0.03)  # what is younger may be confused with what comes in its place
+        run(retag(store))
+        recording.calls.clear()
+        run(suite.put(store, "a", IMAGE, "v"))
+        done = list(shortened(recording.calls))
+        assert done == ["symlink tmp", "rename tags/v", "sync_folder tags"]
+        run(delete(store))
+        run(suite.put(store, "a", IMAGE, "v"))
+        recording.calls.clear()
+        run(retag(store))
+        assert "sync_folder manifests" in shortened(recording.calls)  # it is another one
 
 
 # ---- what a read costs

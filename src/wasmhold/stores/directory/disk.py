@@ -17,7 +17,11 @@ from .files import Absent, Exists, Files, Status
 from .paths import RepositoryPaths
 
 _FOLDERS: Final = 64 * 1024  # that are known to be there
+_DURABLE: Final = 64 * 1024  # texts that are known to be synced
 _VERIFIED: Final = 256 * 1024  # files that are known to hash to their digest
+
+# The kernel's clock for times of files goes in steps: within one, two changes look like one.
+STEP_NS: Final = 20_000_000
 
 LAYOUT: Final = b'{"imageLayoutVersion": "1.0.0"}'  # image-spec, "oci-layout file"
 
@@ -46,6 +50,7 @@ class Disk:
         self._tmp = tmp
         self._lines: dict[str, _Line] = {}
         self._folders: Memo[str, bool] = Memo(_FOLDERS)
+        self._durable: Memo[str, tuple[int, int]] = Memo(_DURABLE)
         self._verified: Memo[Digest, tuple[int, int, int]] = Memo(_VERIFIED)
 
     def nonce(self) -> str:
@@ -63,7 +68,10 @@ class Disk:
         A sync serves every change that was made before it began.  So one runs at a time, and who
         comes meanwhile waits for the next one, which serves all who wait.
         """
-        await self.runtime.map(self._sync, sorted(set(folders)), len(folders))
+        if len(folders) == 1:
+            await self._sync(folders[0])
+        else:
+            await self.runtime.map(self._sync, sorted(set(folders)), len(folders))
 
     async def _sync(self, folder: str) -> None:
         line = self._lines.setdefault(folder, _Line())
@@ -185,6 +193,20 @@ class Disk:
             await self.files.rename(tmp, path)
         finally:
             await self.files.unlink(tmp)
+
+    async def is_durable(self, path: str) -> bool:
+        """Whether the text at `path` is the very one of `note_durable`."""
+        found = await self.files.stat(path)
+        return found is not None and self._durable.get(path) == (found.inode, found.changed_ns)
+
+    async def note_durable(self, path: str) -> None:
+        """Remember that the text and all that it refers to are synced.
+
+        One that is made later in its place has another time, if this one is old enough.
+        """
+        found = await self.files.stat(path)
+        if found is not None and self.runtime.now() * 1e9 - found.changed_ns >= STEP_NS:
+            self._durable.put(path, (found.inode, found.changed_ns))
 
     # ---- locks
 

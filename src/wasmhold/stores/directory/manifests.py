@@ -79,13 +79,16 @@ class DirectoryManifests:
             await self._disk.make_repository(of, digest.algorithm)
             async with self._disk.locked(of.lock, exclusive=False):
                 await self._tags.ask(of, tags, guard)
-                folders = {of.blobs_of(digest.algorithm)}
-                if await self._files.readlink(of.manifest(digest)) is None:
+                entry, folders = of.manifest(digest), {of.blobs_of(digest.algorithm)}
+                known = await self._files.readlink(entry)
+                if known is None:
                     folders |= await self._check_children(of, manifest, sparse=sparse)
                 await mark_dirty(self._disk, of)
-                await self._put_content(of, stored)
-                await self._disk.sync(*folders)  # its own name and its children's
-                await self._put_entries(of, stored, manifest)
+                is_durable = known == stored.media_type and await self._disk.is_durable(entry)
+                if await self._put_content(of, stored) or not is_durable:
+                    await self._disk.sync(*folders)  # its own name and its children's
+                    await self._put_entries(of, stored, manifest)
+                    await self._disk.note_durable(entry)
                 if tags:  # still under the lock: a collector must not come between
                     await self._tags.point(of, tags, digest, guard)
         self._contents.put(digest, stored.content)
@@ -111,11 +114,12 @@ class DirectoryManifests:
             raise ManifestBlobUnknown([*absent])
         return folders
 
-    async def _put_content(self, of: RepositoryPaths, stored: StoredManifest) -> None:
+    async def _put_content(self, of: RepositoryPaths, stored: StoredManifest) -> bool:
+        """Whether anything had to be written."""
         path, digest = of.blob(stored.digest), stored.digest
         found = await self._files.stat(path)
         if found is not None and self._disk.is_verified(digest, found):
-            return
+            return False
         tmp = self._disk.tmp()
         try:
             await self._files.create(tmp, stored.content)
@@ -128,6 +132,7 @@ class DirectoryManifests:
         finally:
             await self._files.unlink(tmp)
         self._disk.verified(digest, await self._files.stat(path))
+        return True
 
     async def _put_entries(
         self, of: RepositoryPaths, stored: StoredManifest, manifest: Manifest

@@ -16,13 +16,11 @@ from ...oci.errors import ManifestUnknown, WasmholdError
 from ...ports.store import TagGuard
 from ..memo import Memo
 from . import paths
-from .disk import Disk, mark_dirty
+from .disk import STEP_NS, Disk, mark_dirty
 from .files import Files, Status
 from .paths import RepositoryPaths
 
 _LISTED: Final = 1_000_000  # names of tags that are remembered, of all repositories together
-# A folder's time has the kernel's coarse step: two changes within it may show as one.
-_STEP_NS: Final = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +126,7 @@ class DirectoryTags:
     def _is_settled(self, folder: Status | None) -> bool:
         """Whether a later change of the folder will show in its time."""
         now_ns = self._disk.runtime.now() * 1e9
-        return folder is not None and now_ns - folder.modified_ns >= _STEP_NS
+        return folder is not None and now_ns - folder.modified_ns >= STEP_NS
 
     # ---- lists
 
