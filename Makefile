@@ -48,6 +48,7 @@ bench: setup  ## figures beside other programs, where they are on PATH
 	$(BIN)/python bench/manifest_get.py
 	$(BIN)/python bench/blobs.py
 	$(BIN)/python bench/directory.py
+	$(BIN)/python bench/tags.py
 	$(BIN)/python bench/collection.py
 
 conformance: setup  ## the OCI conformance suite, where its program `conformance` is on PATH
