@@ -28,7 +28,7 @@ def main(arguments):
     for scenario in [ALL[name] for name in arguments] or SCENARIOS:
         for kills in (0, 1):
             start = time.process_time()
-            switches = 3 if len(scenario.processes) < 3 else 2
+            switches = 2
             states, ends, trace, text = exhaust(scenario, kills, switches)
             took = time.process_time() - start
             print(

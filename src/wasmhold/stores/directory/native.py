@@ -229,15 +229,20 @@ class NativeFiles:
         return True
 
     async def create(self, path: str, content: bytes) -> None:
-        await self._write(path, os.O_CREAT | os.O_EXCL, content)
-
-    async def overwrite(self, path: str, content: bytes) -> None:
-        await self._write(path, os.O_CREAT | os.O_TRUNC, content)
-
-    async def _write(self, path: str, flags: int, content: bytes) -> None:
-        writer = self._open(path, os.O_WRONLY | flags)
+        writer = self._open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             await writer.write(content)
+        finally:
+            writer.close()
+
+    async def overwrite(self, path: str, content: bytes) -> None:
+        # Not by O_TRUNC: ext4 would write a file that is cut and closed to the disk at once.
+        writer = self._open(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            await writer.write(content)
+            with _translated(path):
+                if os.fstat(writer.descriptor).st_size > len(content):
+                    os.ftruncate(writer.descriptor, len(content))
         finally:
             writer.close()
 
