@@ -74,12 +74,13 @@ class DirectoryBlobs:
         """Give `file` a name in a repository, whose lock is held: so a collector that looks for
         what is old sees the blob as new from here on, or has removed the old name already."""
         try:
-            await self._files.link(file, name)
-        except Exists:
-            here, there = await self._files.stat(name), await self._files.stat(file)
-            if here is not None and there is not None and here.inode != there.inode:
-                await self._disk.replace(file, name)
-            await self._files.touch(name)
+            try:
+                await self._files.link(file, name)
+            except Exists:
+                here, there = await self._files.stat(name), await self._files.stat(file)
+                if here is not None and there is not None and here.inode != there.inode:
+                    await self._disk.replace(file, name)
+                await self._files.touch(name)
         except TooManyLinks:
             await self._split(file, name, digest)
         except Absent:
