@@ -3,7 +3,9 @@
     python bench/collection.py [--manifests 1000 10000]
 
 Each manifest has three blobs of its own; a tenth as many blobs more belong to nothing.  CPU seconds
-and peak memory of a process that does the rounds until one changes nothing, files made before.
+and peak memory of a process that does the rounds until one changes nothing, files made before.  Then
+what a pull of a small blob takes from a server on the same directory, without and beside rounds in
+another process, and how long a server on it takes to start.
 """
 
 from __future__ import annotations
@@ -15,10 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from tests.registries import Server, serving
 from tests.stores.directories import opened
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.manifest import parse_manifest
@@ -26,6 +30,8 @@ from wasmhold.oci.media_types import IMAGE_MANIFEST
 from wasmhold.ports.body import BytesBody
 from wasmhold.ports.runtime import run
 from wasmhold.ports.store import StoredManifest
+from wasmhold.testing.senders import to_url
+from wasmhold.testing.transcript import Exchange
 
 
 def make(root: Path, manifests: int) -> None:
@@ -72,6 +78,36 @@ def collect(root: Path) -> None:
     )
 
 
+def pulls(server: Server, until: Callable[[], bool]) -> tuple[float, float]:
+    """Median and 99th percentile of pulls of one small blob, in ms."""
+    target = f"/v2/a/blobs/{Digest.of(b'0 0')}"
+    took: list[float] = []
+    with to_url(server.url) as send:
+        while not until():
+            start = time.perf_counter()
+            assert send(Exchange("GET", target, [], None, False)).status == 200
+            took.append((time.perf_counter() - start) * 1000)
+    took.sort()
+    return took[len(took) // 2], took[len(took) * 99 // 100]
+
+
+def beside(folder: str) -> None:
+    """What a collection does to pulls."""
+    begun = time.perf_counter()
+    with serving("--log", "off", store=("--root", folder)) as server:
+        print(f"  server on it: started in {time.perf_counter() - begun:.2f} s")
+        end = time.perf_counter() + 3
+        quiet = pulls(server, lambda: time.perf_counter() > end)
+        process = subprocess.Popen(
+            [sys.executable, __file__, "--collect", folder], stdout=subprocess.DEVNULL
+        )
+        busy = pulls(server, lambda: process.poll() is not None)
+    print(
+        f"  pulls, median and 99th percentile: {quiet[0]:.2f} and {quiet[1]:.2f} ms; "
+        f"beside a collection {busy[0]:.2f} and {busy[1]:.2f} ms"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--manifests", type=int, nargs="+", default=[1000, 10_000])
@@ -86,6 +122,7 @@ def main() -> None:
             command = [sys.executable, __file__, "--collect", folder]
             ran = subprocess.run(command, check=True, capture_output=True, text=True)
             print(f"{manifests} manifests, {3 * manifests} blobs: {ran.stdout.strip()}")
+            beside(folder)
 
 
 if __name__ == "__main__":
