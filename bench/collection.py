@@ -2,8 +2,8 @@
 
     python bench/collection.py [--manifests 1000 10000]
 
-Each manifest has three blobs of its own; a tenth as many blobs more belong to nothing.  CPU seconds
-and peak memory of a process that does the rounds until one changes nothing, files made before.  Then
+Each manifest has three blobs of its own; a tenth as many blobs more belong to nothing.  CPU and
+peak memory of a process that does the rounds until one changes nothing, files made before.  Then
 what a pull of a small blob takes from a server on the same directory, without and beside rounds in
 another process, and how long a server on it takes to start.
 """
