@@ -9,14 +9,14 @@ import time
 import pytest
 
 from tests.stores.directories import inline, opened
-from tests.stores.layouts import REF_NAME, Layout, read_tags
+from tests.stores.layouts import REF_NAME, Layout, read_tags, read_untagged
 from tests.stores.test_index import put
 from wasmhold.oci import media_types
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.errors import StoreUnavailable
 from wasmhold.ports.body import read_all
 from wasmhold.ports.runtime import run
-from wasmhold.stores.directory import paths
+from wasmhold.stores.directory import index, paths
 from wasmhold.stores.directory.adopt import AGAIN_S
 from wasmhold.testing.covers import covers
 
@@ -115,7 +115,7 @@ def _missing_manifest(layout, bad):
 
 def _other_bytes(layout, bad):
     path = layout.path(bad["digest"])
-    path.write_bytes(path.read_bytes().replace(b"2", b"3", 1))
+    path.write_bytes(path.read_bytes() + b" ")  # it reads as before
 
 def _short_blob(layout, bad):
     layout.path(Digest.of(b"bad layer")).write_bytes(b"bad")
@@ -215,6 +215,7 @@ def test_what_is_left_out_is_kept_and_nothing_is_collected_meanwhile(is_nested, 
         put(store, "demo", "pushed")
         run(store.settle())
         assert set(read_tags(layout.folder)) == {"good", "pushed", "slow"}
+        assert slow["digest"] not in read_untagged(layout.folder)
         run(store.collect(-1, untagged=True))
         assert layout.path(Digest.of(b"quick")).exists()
         assert layout.path(slow["digest"]).exists()
@@ -225,6 +226,45 @@ def test_what_is_left_out_is_kept_and_nothing_is_collected_meanwhile(is_nested, 
         run(store.settle())
         assert set(read_tags(layout.folder)) == {"good", "pushed", "slow"}
         assert not (layout.folder / ".wasmhold/index.kept").exists()
+
+
+def test_a_push_takes_the_tag_of_what_was_left_out(layout, tmp_path):
+    bad = layout.add(layout.manifest(b"bad"), "v1")
+    layout.write()
+    blob = layout.path(Digest.of(b"bad"))
+    blob.rename(tmp_path / "aside")
+    with opened(tmp_path) as store:
+        pushed = put(store, "demo", "v1")
+        run(store.settle())
+        entries = json.loads((layout.folder / "index.json").read_text())["manifests"]
+        named = [e["digest"] for e in entries if e.get("annotations", {}).get(REF_NAME) == "v1"]
+        assert named == [str(pushed)]
+    (tmp_path / "aside").rename(blob)
+    with opened(tmp_path) as store:
+        assert tags_of(store, "demo") == {"v1": pushed}
+        assert run(store.manifest_get("demo", bad)) is not None
+
+
+@covers("OW-170")
+def test_a_repository_of_another_store_without_our_folder(tmp_path):
+    """As a tool exports it that copies what belongs to a layout."""
+    with opened(tmp_path) as store:
+        pushed = put(store, "demo", "v1")
+        run(store.settle())
+    shutil.rmtree(tmp_path / "demo/.wasmhold")
+    assert serve(tmp_path)[0] == {"v1": pushed}
+
+
+def test_what_was_taken_is_not_taken_again(layout, tmp_path):
+    """Not by another process either: it would bring back what was deleted."""
+    layout.add(layout.manifest(b"one"), "v1")
+    layout.add(layout.manifest(b"two"), "v2")
+    layout.write()
+    with opened(tmp_path) as store:
+        run(store.tag_delete("demo", "v1", lambda *_: None))
+    tags, told = serve(tmp_path)
+    assert list(tags) == ["v2"]
+    assert told == []
 
 
 def test_another_tool_takes_back_what_was_left_out(layout, tmp_path):
@@ -334,6 +374,7 @@ def test_what_another_tool_added_moved_and_removed(repository):
     assert tags_of(repository, "demo") == {"v1": new, "new": new}
     run(repository.settle())
     assert read_tags(repository.folder) == {"v1": str(new), "new": str(new)}
+    assert index.parse((repository.folder / "index.json").read_bytes()).is_ours
     assert run(repository.manifest_get("demo", repository.old)) is not None  # untagged, not gone
     assert any("v2 removed" in line for line in repository.told)
 
@@ -353,6 +394,20 @@ def test_a_push_is_never_undone_by_an_index(repository):
     assert tags_of(repository, "demo") == {"v1": pushed, "fresh": pushed, "new": new}
     run(repository.settle())
     assert list(read_tags(repository.folder)) == ["fresh", "new", "v1"]
+
+
+@covers("OW-172")
+def test_both_have_moved_a_tag(repository):
+    """Ours was acknowledged."""
+    theirs = drop_index(repository.folder, 1)
+
+    def change(entries):
+        entries[:] = [entry(theirs, "v1"), entry(theirs, "new")]  # v2 is removed
+
+    pushed = put(repository, "demo", "v1", "v2")
+    edit(repository.folder, change)
+    repository.pass_time()
+    assert tags_of(repository, "demo") == {"v1": pushed, "v2": pushed, "new": theirs}
 
 
 @covers("OW-172")
@@ -385,6 +440,7 @@ def test_an_older_index_of_ours_changes_nothing(repository):
 
 def test_a_change_is_taken_over_before_the_index_is_written(repository):
     new = drop_index(repository.folder, 1)
+    tags_of(repository, "demo")  # so that it is not looked at again so soon
     edit(repository.folder, lambda entries: entries.append(entry(new, "new")))
     put(repository, "demo", "v3")
     run(repository.settle())

@@ -236,6 +236,47 @@ def test_somebody_else_is_at_it(tmp_path):
 
 
 @covers("OW-172")
+def test_a_mark_is_not_taken_from_a_writer_that_has_not_changed_anything_yet(tmp_path):
+    runtime = inline()
+    with opened(tmp_path, runtime) as store, opened(tmp_path) as writer:
+        digest = put(store, "demo", "v1")
+        run(store.settle())
+        of, files = paths.repository("demo"), writer._disk.files
+        held = run(files.lock(of.lock, exclusive=False))
+        run(files.symlink("behind", paths.dirty("demo")))
+
+        def change_at_last(seconds):
+            nonlocal held
+            if held is not None:
+                run(files.symlink(paths.write_short(digest), of.tag("v2")))
+                run(files.unlock(held))
+                held = None
+
+        runtime._sleep = change_at_last  # the indexer waits for the lock
+        run(store.settle())
+        assert list(read_tags(tmp_path / "demo")) == ["v1", "v2"]
+
+
+@covers("OW-172")
+def test_a_change_that_comes_while_the_index_is_made(tmp_path):
+    with opened(tmp_path) as store, opened(tmp_path) as writer:
+        put(store, "demo", "v1")
+        derive = store._indexes._deriver.derive
+
+        async def derive_and_be_late(of):
+            content = await derive(of)
+            put(writer, "demo", "late")
+            return content
+
+        store._indexes._deriver.derive = derive_and_be_late
+        run(store.settle())
+        assert list(read_tags(tmp_path / "demo")) == ["v1"]
+        store._indexes._deriver.derive = derive
+        run(store.settle())
+        assert list(read_tags(tmp_path / "demo")) == ["late", "v1"]
+
+
+@covers("OW-172")
 def test_writers_and_indexers_side_by_side(tmp_path):
     """However they mix: when all is quiet, the index has what the store has."""
 
