@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -131,6 +134,29 @@ def test_what_is_in_a_directory_is_there_again(workers, tmp_path):
             assert answer.read() == content
         assert "a power loss may take" in server.log.read_text()
         server.kill()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_another_takes_the_place_of_a_worker_that_dies(workers, tmp_path):
+    store = ["--root", str(tmp_path), "--workers", str(workers)]
+    with serving("--log", "off", store=store) as server:
+        first = {pid for pid in server.pids() if pid != server.process.pid}
+        os.kill(min(first), signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        now = set()
+        while len(now - first) < 1 or len(now - {min(first)}) < workers:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+            now = {pid for pid in server.pids() if pid != server.process.pid}
+        for _ in range(10):
+            with contextlib.suppress(OSError):
+                with urllib.request.urlopen(f"{server.url}v2/") as answer:
+                    assert answer.status == 200
+                break
+            time.sleep(0.2)
+        else:
+            raise AssertionError("nobody answers")
+        assert server.stop() == 0
 
 
 def test_the_default_directory(tmp_path, monkeypatch):

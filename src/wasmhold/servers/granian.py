@@ -65,12 +65,14 @@ def serve(
     address: Address,
     *,
     workers: int = 1,
+    respawn: bool = False,
     shutdown_timeout_s: int,
     head_timeout_ms: int = HEAD_TIMEOUT_MS,
     when_ready: Callable[[str], None],
 ) -> None:
     """Serve the ASGI application that `load` makes in each of `workers` processes, until a signal.
 
+    When one of them dies, another takes its place with `respawn`, and all end without.
     `when_ready` is called with the URL when connections are accepted.  On SIGTERM and SIGINT no
     new connection is taken, and running requests have `shutdown_timeout_s` seconds.
     """
@@ -89,7 +91,7 @@ def serve(
         backlog=BACKLOG,
         backpressure=CONNECTIONS,
         workers_kill_timeout=shutdown_timeout_s,
-        respawn_failed_workers=False,
+        respawn_failed_workers=respawn,
         log_access=False,
         log_enabled=False,
     )

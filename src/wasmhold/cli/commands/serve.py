@@ -314,6 +314,7 @@ def serve(
         partial(edge, plan),
         address,
         workers=workers,
+        respawn=not memory,  # what was in memory is gone: that is not hidden
         shutdown_timeout_s=shutdown_timeout,
         when_ready=partial(_when_ready, ready_file, what),
     )
