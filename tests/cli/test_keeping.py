@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +23,7 @@ from wasmhold.oci import media_types
 from wasmhold.oci.digest import Digest
 from wasmhold.ports.runtime import run
 from wasmhold.stores.directory import paths
-from wasmhold.stores.directory.check import Kind
+from wasmhold.stores.directory.check import Finding, Kind, Rules
 from wasmhold.testing.covers import covers
 from wasmhold.testing.senders import to_url
 from wasmhold.testing.transcript import Exchange
@@ -202,3 +205,58 @@ def test_a_server_that_stops_leaves_its_index_written(tmp_path):
         server.stop()
     assert read_tags(tmp_path / "demo").keys() == {*tags}
     assert [*(tmp_path / ".wasmhold/dirty").iterdir()] == []
+
+
+@covers("OW-172", "OW-176")
+def test_what_is_in_motion_is_no_damage(tmp_path):
+    """A check, and a collection, beside two workers that take pushes and deletes."""
+    stop = threading.Event()
+    failed: list[object] = []
+
+    def push_and_delete(url: str, number: int) -> None:
+        with to_url(url) as send:
+
+            def put(reference: str, document: dict[str, object]) -> str:
+                content = json.dumps({"schemaVersion": 2, **document}).encode()
+                headers = [("Content-Type", str(document["mediaType"]))]
+                path = f"/v2/demo/manifests/{reference}"
+                status = send(Exchange("PUT", path, headers, [content], False)).status
+                if status != 201:
+                    failed.append(status)
+                return str(Digest.of(content))
+
+            for i in itertools.count():
+                if stop.is_set():
+                    return
+                data = f"{number} {i}".encode()
+                path = f"/v2/demo/blobs/uploads/?digest={Digest.of(data)}"
+                send(Exchange("POST", path, [], [data], False))
+                blob = {"mediaType": "a/b", "digest": str(Digest.of(data)), "size": len(data)}
+                image = {"mediaType": media_types.IMAGE_MANIFEST, "config": blob, "layers": []}
+                digest = put(f"t{number}", image)
+                subject = {"mediaType": media_types.IMAGE_MANIFEST, "digest": digest, "size": 1}
+                note = put(f"n{number}", {**image, "subject": subject})
+                for gone in (digest, note) if i % 2 else ():
+                    send(Exchange("DELETE", f"/v2/demo/manifests/{gone}", [], None, False))
+
+    found: list[Finding] = []
+    with serving("--log", "off", store=("--root", str(tmp_path), "--workers", "2")) as server:
+        threads = [
+            threading.Thread(target=push_and_delete, args=(server.url, number)) for number in (1, 2)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            with opened(tmp_path) as store:
+                until = time.monotonic() + 4
+                while time.monotonic() < until:
+                    run(store.check(Rules(), found.append))
+                    run(store.clean(60, untagged=False, dry_run=False, told=lambda removal: None))
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        server.stop()
+    assert failed == []
+    assert [finding.line for finding in found if finding.is_damage] == []
+    assert wasmhold("fsck", "--root", tmp_path).returncode == 0
