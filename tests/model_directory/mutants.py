@@ -106,8 +106,7 @@ MUTANTS = {
         Search("tag again, delete and push", switches=2)),
     # ---- looking again
     "again": Mutant("collect", (
-        ("            used = await self._manifests.used(of)\n            # A removal",
-         "            used = set()\n            # A removal"),),
+        ("            used = await self._manifests.used_again(of, used)\n", ""),),
         Search("refer to an old blob, collect")),
     "again-tags": Mutant("tags", (
         ("            if folder is not None and _time(folder) == _time(before.folder):\n", "            if folder is not None:\n"),),
@@ -117,7 +116,7 @@ MUTANTS = {
         ("                untagged = await self._untagged_in(of)\n", ""),),
         Search("tag an old manifest, retention")),
     "again-blob": Mutant("blobs", (
-        ("                if digest in await self._manifests.used(of):\n", "                if False:\n"),),
+        ("                if digest in (await self._manifests.used_again(of, used)).digests:\n", "                if False:\n"),),
         Search("delete a blob, refer to it", switches=1)),
     "children-keep": Mutant("collect", (
         ("            kept |= {*await self._manifests.references(of, digest, media_type)}\n",

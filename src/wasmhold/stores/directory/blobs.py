@@ -125,12 +125,12 @@ class DirectoryBlobs:
         of = paths.repository(name)
         if await self.stat(name, digest) is None:
             raise BlobUnknown(name, str(digest))
-        await self._manifests.used(of)  # so that little is read while we hold the lock
+        used = await self._manifests.used(of)  # so that little is read while we hold the lock
         with self._disk.writing(of):
             async with self._disk.locked(of.lock, exclusive=True):
                 if await self._files.stat(of.blob(digest)) is None:
                     raise BlobUnknown(name, str(digest))
-                if digest in await self._manifests.used(of):
+                if digest in (await self._manifests.used_again(of, used)).digests:
                     raise BlobInUse(name, str(digest))
                 # A manifest's removal must not come undone after that of what it referred to.
                 await self._disk.sync(of.manifests)

@@ -26,7 +26,7 @@ from .catalog import Catalog
 from .disk import Disk, mark_dirty
 from .files import Absent, Status
 from .index import kept_path
-from .manifests import DirectoryManifests
+from .manifests import DirectoryManifests, Used
 from .paths import RepositoryPaths
 from .uploads import DirectoryUploads
 
@@ -158,7 +158,9 @@ class _Round:
         used = await self._used(of)
 
         async def is_candidate(digest: Digest) -> bool:
-            return digest not in used and self._is_old(await self._files.stat(of.blob(digest)))
+            return digest not in used.digests and self._is_old(
+                await self._files.stat(of.blob(digest))
+            )
 
         found.sort()
         old = await self._disk.runtime.map(is_candidate, found, 1)
@@ -168,16 +170,18 @@ class _Round:
                 for digest in batch:
                     await self._pretend(of, digest)
             else:
-                await self._unlink(of, batch)
+                used = await self._unlink(of, batch, used)
 
-    async def _used(self, of: RepositoryPaths) -> set[Digest]:
+    async def _used(self, of: RepositoryPaths) -> Used:
         if not self._gone:
             return await self._manifests.used(of)
+        manifests: set[Digest] = set()
         used: set[Digest] = set()
         for digest, media_type in (await self._manifests.entries(of)).items():
             if digest not in self._gone:
+                manifests.add(digest)
                 used |= {digest, *await self._manifests.references(of, digest, media_type)}
-        return used
+        return Used(manifests, used)
 
     async def _pretend(self, of: RepositoryPaths, digest: Digest) -> None:
         found = await self._files.stat(of.blob(digest))
@@ -193,17 +197,19 @@ class _Round:
         pooled = await self._files.stat(paths.pool(digest))
         return pooled is not None and pooled.inode == found.inode
 
-    async def _unlink(self, of: RepositoryPaths, candidates: Sequence[Digest]) -> None:
+    async def _unlink(self, of: RepositoryPaths, candidates: Sequence[Digest], used: Used) -> Used:
+        """What is used now, for the next batch."""
         async with self._disk.locked(of.lock, exclusive=True):
-            used = await self._manifests.used(of)
+            used = await self._manifests.used_again(of, used)
             # A removal that we have seen must not come undone after what it referred to is gone.
             await self._disk.sync(of.manifests)
             for digest in candidates:
                 # Pushed again meanwhile: then it is young.
-                found = None if digest in used else await self._files.stat(of.blob(digest))
+                found = None if digest in used.digests else await self._files.stat(of.blob(digest))
                 if found is not None and self._is_old(found):
                     await self._files.unlink(of.blob(digest))
                     self._note_removed(Removal(str(digest), _UNUSED, of.name, found.size))
+        return used
 
     async def _remove_untagged(self, of: RepositoryPaths) -> None:
         if self._dry_run:

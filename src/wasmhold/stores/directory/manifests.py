@@ -6,8 +6,8 @@ bytes are durable; what refers appears only when what it refers to is durable.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from ...oci.digest import Digest
 from ...oci.errors import ContentDamaged, ManifestBlobUnknown, ManifestUnknown, WasmholdError
@@ -24,6 +24,13 @@ from .tags import DirectoryTags
 
 _CONTENTS: Final = 64 * MIB  # bytes of manifests that are remembered
 _REFERENCES: Final = 256 * 1024  # references that are remembered, of all manifests together
+
+
+class Used(NamedTuple):
+    """What a repository needs: its manifests; these, and what they refer to."""
+
+    manifests: set[Digest]
+    digests: set[Digest]
 
 
 class DirectoryManifests:
@@ -227,12 +234,25 @@ class DirectoryManifests:
             self._references.put(digest, found)
         return found
 
-    async def used(self, of: RepositoryPaths) -> set[Digest]:
+    async def used(self, of: RepositoryPaths) -> Used:
         """All manifests, and what they refer to.  Raises ContentDamaged."""
-        entries = await self.entries(of)
+        return await self._used(of, await self.entries(of))
 
+    async def used_again(self, of: RepositoryPaths, before: Used) -> Used:
+        """The same under the lock, where only what has come since `before` is read."""
+        files = await self._files.names(of.manifests) or []
+        entries: dict[Digest, str] = {}
+        for file in files:
+            digest = paths.read_digest(file)
+            if digest is not None and digest not in before.manifests:
+                entries[digest] = await self._files.readlink(of.manifest(digest)) or ""
+        new = await self._used(of, entries)
+        return Used(before.manifests | new.manifests, before.digests | new.digests)
+
+    async def _used(self, of: RepositoryPaths, entries: Mapping[Digest, str]) -> Used:
         async def references(entry: tuple[Digest, str]) -> tuple[Digest, ...]:
             return await self.references(of, *entry)
 
         found = await self._disk.runtime.map(references, [*entries.items()], 1)
-        return {*entries, *(digest for digests in found for digest in digests)}
+        digests = {*entries, *(digest for digests in found for digest in digests)}
+        return Used({*entries}, digests)
