@@ -94,14 +94,15 @@ def test_who_has_it_alone_keeps_others_out(tmp_path):
 
 
 @covers("BR-079")
-def test_what_a_dead_process_left_is_removed(tmp_path):
+@pytest.mark.parametrize("upkeep", ["collect", "maintain"])
+def test_what_a_dead_process_left_is_removed(upkeep, tmp_path):
     dead = tmp_path / paths.TMP / "dead"
     with opened(tmp_path) as store:
         dead.mkdir()
         (dead / "lock").write_bytes(b"")
         (dead / "half").write_bytes(b"x")
         with opened(tmp_path):  # who lives keeps its own
-            run(store.collect(3600))
+            run(store.collect(3600) if upkeep == "collect" else store.maintain())
             assert len(list((tmp_path / paths.TMP).iterdir())) == 2
     assert list((tmp_path / paths.TMP).iterdir()) == []
 
