@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -292,3 +293,79 @@ def test_why_a_digest_is_kept(case):
     assert lines(Digest.of(b"nobody")) == ["demo: a blob that nothing refers to"]
     assert lines(Digest.of(b"unknown")) == []
     assert os.path.exists(case.root / "other")
+
+
+# ---- beside others
+
+
+def just_before_the_lock(case, monkeypatch, change):
+    """`change` comes between what a check sees first and the lock under which it looks again."""
+    files = case.store._disk.files
+    lock, changes = files.lock, [change]
+
+    async def lock_late(*arguments, **more):
+        while changes:
+            changes.pop()()
+        return await lock(*arguments, **more)
+
+    monkeypatch.setattr(files, "lock", lock_late)
+
+
+def test_a_blob_that_was_mended_meanwhile(case, monkeypatch):
+    path = case.blob(LAYER)
+    replaced(path, b"LAYER")
+
+    def mend():
+        path.unlink()
+        os.link(case.pooled(LAYER), path)
+
+    just_before_the_lock(case, monkeypatch, mend)
+    assert case.find(repair=True) == []
+    assert path.read_bytes() == b"layer"
+
+
+def test_a_blob_that_came_back_meanwhile(case, monkeypatch):
+    path = case.blob(LAYER)
+    path.unlink()
+    just_before_the_lock(case, monkeypatch, lambda: os.link(case.pooled(LAYER), path))
+    assert case.find() == []
+
+
+def test_a_manifest_that_was_deleted_meanwhile(case, monkeypatch):
+    case.blob(case.note).unlink()
+    entry = case.meta / "manifests" / str(case.note)
+    just_before_the_lock(case, monkeypatch, entry.unlink)
+    assert not any(finding.is_damage for finding in case.find())
+
+
+def test_every_file_is_read_once(case):
+    case.find()
+    files = [p for p in case.root.rglob("*") if p.is_file() and not p.is_symlink()]
+    blobs = {p.stat().st_ino: p.stat().st_size for p in files if len(p.name) == 64}
+    assert case.counts.read == sum(blobs.values())
+
+
+def test_a_dry_run_leaves_sessions_and_the_unfinished(case):
+    session = run(case.store.upload_open("demo", "sha256"))
+    old = time.time() - 3 * 24 * 3600
+    state = case.root / ".wasmhold/uploads" / session / "state"
+    os.utime(state, (old, old))
+    dead = case.root / ".wasmhold/tmp/dead"
+    dead.mkdir()
+    (dead / "lock").touch()
+    (dead / "x").touch()
+    case.pooled(LAYER).with_name("0" * 64).write_text("nobody's")
+    told = []
+    run(case.store.clean(60, untagged=False, dry_run=True, told=told.append))
+    assert {removal.rule for removal in told} == {
+        "nobody has gone on with it for a day",
+        "their process is gone",
+        "no repository has it",
+    }
+    assert state.exists()
+    assert (dead / "x").exists()
+    assert case.pooled(LAYER).with_name("0" * 64).exists()
+    run(case.store.clean(60, untagged=False, dry_run=False, told=told.append))
+    assert not state.exists()
+    assert not dead.exists()
+    assert not case.pooled(LAYER).with_name("0" * 64).exists()
