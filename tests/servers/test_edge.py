@@ -325,14 +325,14 @@ def refused_early(server: Server, method: str, target: str) -> tuple[str, bytes,
         sent, piece = 0, b"x" * 65536
         c.socket.setblocking(False)
         deadline = time.monotonic() + 10
-        answer = b""
+        answer, is_open = b"", True
         while time.monotonic() < deadline:
             try:
-                sent += c.socket.send(piece)
+                sent += c.socket.send(piece) if is_open else 0
             except BlockingIOError:
                 time.sleep(0.001)
-            except OSError:
-                break
+            except OSError:  # refused; the answer may still be there to be read
+                is_open = False
             try:
                 answer += (got := c.socket.recv(65536))
                 if not got or b"}]}" in answer:

@@ -12,7 +12,11 @@ from ..ports.store import Store
 from ..protocol.operations import ListReferrers, ListRepositories, ListTags
 from ..protocol.results import ReferrersPage, RepositoriesPage, TagsPage
 
-_REFERRERS_STEP = 100  # asked of the store at once: descriptors may be large
+# Asked of the store at once.  Descriptors may be large, so it begins with few; where they turn out
+# to be small there are more, since a store may have to look at all to give some.
+_FIRST_STEP = 100
+_LAST_STEP = 2_000
+_SMALL = 4 * limits.KIB  # bytes of a descriptor that is not measured exactly
 
 
 def _page(limit: int | None) -> int:
@@ -44,7 +48,7 @@ async def list_referrers(store: Store, operation: ListReferrers) -> ReferrersPag
     """
     wanted, limit = operation.artifact_type, _page(operation.limit)
     page: list[Descriptor] = []
-    room, after, step = limits.REFERRERS_PAGE, operation.after, _REFERRERS_STEP
+    room, after, step = limits.REFERRERS_PAGE, operation.after, _FIRST_STEP
     while len(page) < limit:
         found = await store.referrers(operation.name, operation.digest, after, step)
         for descriptor in found:
@@ -61,10 +65,21 @@ async def list_referrers(store: Store, operation: ListReferrers) -> ReferrersPag
             room, after = room - size, descriptor.digest
         if len(found) < step:
             return ReferrersPage(tuple(page), wanted is not None)
+        if all(_size(descriptor) <= _SMALL for descriptor in found):
+            step = _LAST_STEP
     more = bool(limit) and bool(await store.referrers(operation.name, operation.digest, after, 1))
     return ReferrersPage(tuple(page), wanted is not None, after if more else None)
 
 
 def _size(descriptor: Descriptor) -> int:
-    """Bytes of the descriptor in an answer, with the comma behind it."""
+    """Bytes of the descriptor in an answer, with the comma behind it; more, where it is small."""
+    # Each character is six at the most, as \u0000; the names of the members are below 100.
+    bound = 100 + 6 * (
+        len(descriptor.media_type)
+        + len(descriptor.digest.encoded)
+        + len(descriptor.artifact_type or "")
+        + sum(len(key) + len(value) + 6 for key, value in descriptor.annotations.items())
+    )
+    if bound <= _SMALL:
+        return bound
     return len(json.dumps(descriptor.to_json(), separators=(",", ":"))) + 1

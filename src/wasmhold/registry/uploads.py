@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from ..oci.digest import DEFAULT_ALGORITHM
-from ..oci.errors import SizeInvalid, UploadUnknown
+from ..oci.errors import OutOfSpace, SizeInvalid, StoreUnavailable, UploadUnknown
 from ..ports.body import Body
 from ..ports.store import Store, Uploads
 from ..protocol.operations import (
@@ -69,11 +70,10 @@ async def push_blob(store: Uploads, operation: PushBlob, body: Body) -> BlobStor
     try:
         await store.upload_commit(name, session, 0, body, digest)
     except BaseException:
-        # Nobody knows the session's name: what is left of it would only wait for its expiry.
-        try:
+        # Nobody knows the session's name: what is left of it would only wait for its expiry.  What
+        # went wrong first is what the client is told.
+        with suppress(UploadUnknown, StoreUnavailable, OutOfSpace):
             await store.upload_cancel(name, session)
-        except UploadUnknown:
-            pass
         raise
     return BlobStored(name, digest)
 

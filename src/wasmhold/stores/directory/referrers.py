@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import islice
 from typing import Final
 
 from ...oci.descriptor import Descriptor
@@ -32,15 +34,13 @@ class DirectoryReferrers:
     ) -> list[Descriptor]:
         of = paths.repository(name)
         names = sorted(await self._files.names(of.referrers_of(subject)) or [])
-        behind = "" if after is None else str(after)
+        start = 0 if after is None else bisect_right(names, str(after))
         found: list[Descriptor] = []
-        for file in names:
+        for file in islice(names, start, None):
             if len(found) >= limit:
                 break
             digest = paths.read_digest(file)
-            if digest is None or file <= behind:
-                continue
-            descriptor = await self._descriptor(of, digest)
+            descriptor = None if digest is None else await self._descriptor(of, digest)
             if descriptor is not None:
                 found.append(descriptor)
         return found
