@@ -161,8 +161,8 @@ class SimWriter:
     def __init__(self, files, path):
         self._files, self._path = files, path
 
-    async def write(self, piece):
-        await self._files._call("append", self._path, piece)
+    async def write(self, *chunks):
+        await self._files._call("append", self._path, b"".join(chunks))
 
     async def truncate(self, size):
         await self._files._call("truncate", self._path, size)

@@ -40,8 +40,8 @@ class Writer:
         self._recording, self._path, self._writer = recording, path, writer
         self.truncate, self.close = writer.truncate, writer.close
 
-    async def write(self, piece):
-        recording = self._recording
+    async def write(self, *chunks):
+        recording, piece = self._recording, b"".join(chunks)
         recording.calls.append(("append", self._path))
         if len(recording.calls) == recording.breaks_at:
             await self._writer.write(piece[: len(piece) // 2])

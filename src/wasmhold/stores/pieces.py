@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from ..oci.digest import Hasher
@@ -24,6 +25,12 @@ class Buffers:
 
     async def pieces(self, body: Body) -> AsyncGenerator[bytes, None]:
         """The body in pieces of a size that is worth a call; a chunk that is larger stays whole."""
+        async with aclosing(self.batches(body)) as batches:
+            async for batch in batches:
+                yield b"".join(batch) if len(batch) > 1 else batch[0]
+
+    async def batches(self, body: Body) -> AsyncGenerator[list[bytes], None]:
+        """The same, each piece in the chunks in which it came: for who need not copy them."""
         chunks: list[bytes] = []
         size, want = 0, self._take()
         try:
@@ -31,12 +38,11 @@ class Buffers:
                 chunks.append(bytes(chunk))  # no copy, unless it lies in somebody's buffer
                 size += len(chunk)
                 if size >= want:
-                    yield b"".join(chunks) if len(chunks) > 1 else chunks[0]
-                    chunks.clear()
+                    yield chunks
                     self.buffered -= want
-                    size, want = 0, self._take()
+                    chunks, size, want = [], 0, self._take()
             if size:
-                yield b"".join(chunks) if len(chunks) > 1 else chunks[0]
+                yield chunks
         finally:
             self.buffered -= want
 
@@ -46,9 +52,14 @@ class Buffers:
         return want
 
 
-async def feed(hasher: Hasher, piece: bytes, runtime: Runtime) -> None:
-    """Hash a piece where it disturbs nobody."""
-    if len(piece) < OFFLOAD:
-        hasher.update(piece)
+async def feed(hasher: Hasher, runtime: Runtime, *chunks: bytes) -> None:
+    """Hash chunks where it disturbs nobody."""
+    if sum(map(len, chunks)) < OFFLOAD:
+        _update(hasher, chunks)
     else:
-        await runtime.offload(hasher.update, piece)
+        await runtime.offload(_update, hasher, chunks)
+
+
+def _update(hasher: Hasher, chunks: tuple[bytes, ...]) -> None:
+    for chunk in chunks:
+        hasher.update(chunk)

@@ -88,7 +88,7 @@ class Staging:
         chunks = read_content(self._cells.bucket, content, 0, content.size)
         async with aclosing(chunks):
             async for chunk in chunks:
-                await feed(hasher, chunk, self._cells.runtime)
+                await feed(hasher, self._cells.runtime, chunk)
 
     async def _put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         try:
@@ -120,6 +120,6 @@ class _PartChunks:
         if piece is None:
             raise StopAsyncIteration
         if self._hasher is not None:
-            await feed(self._hasher, piece, self._runtime)
+            await feed(self._hasher, self._runtime, piece)
         self.size += len(piece)
         return piece

@@ -234,7 +234,7 @@ class _Check:
             try:
                 running = hasher(digest.algorithm)
                 async for piece in body:
-                    await feed(running, piece, self._disk.runtime)
+                    await feed(running, self._disk.runtime, piece)
                     await self._slow_down(len(piece))
             finally:
                 await body.aclose()

@@ -252,7 +252,7 @@ class Disk:
         try:
             running = hasher(algorithm)
             async for piece in body:
-                await feed(running, piece, self.runtime)
+                await feed(running, self.runtime, piece)
             return Digest(algorithm, running.hexdigest())
         finally:
             await body.aclose()

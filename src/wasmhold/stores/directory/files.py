@@ -47,7 +47,9 @@ Held = NewType("Held", int)  # a lock that is held
 class Writer(Protocol):
     """A file that is open for writing at its end; whoever opened it closes it."""
 
-    async def write(self, piece: bytes) -> None: ...
+    async def write(self, *chunks: bytes) -> None:
+        """All of them, one behind the other."""
+        ...
 
     async def truncate(self, size: int) -> None:
         """Cut the file to `size` bytes; the next write comes behind them."""

@@ -437,19 +437,20 @@ class NativeWriter:
         self._path = path
         self._runtime = runtime
 
-    async def write(self, piece: bytes) -> None:
+    async def write(self, *chunks: bytes) -> None:
         try:
-            if len(piece) < _OFFLOAD:
-                self._write_all(piece)
+            if sum(map(len, chunks)) < _OFFLOAD:
+                self._write_all(chunks)
             else:
-                await self._runtime.offload(self._write_all, piece)
+                await self._runtime.offload(self._write_all, chunks)
         except OSError as error:
             _translate(error, self._path)
 
-    def _write_all(self, piece: bytes) -> None:
-        left = memoryview(piece)
-        while left:
-            left = left[os.write(self.descriptor, left) :]
+    def _write_all(self, chunks: tuple[bytes, ...]) -> None:
+        for chunk in chunks:
+            left = memoryview(chunk)
+            while left:
+                left = left[os.write(self.descriptor, left) :]
 
     async def truncate(self, size: int) -> None:
         with _translated(self._path):

@@ -194,15 +194,15 @@ class DirectoryUploads:
         size, nonce = before, found.nonce
         writer: Writer | None = None
         try:
-            async with aclosing(self._buffers.pieces(body)) as pieces:
-                async for piece in pieces:
+            async with aclosing(self._buffers.batches(body)) as batches:
+                async for chunks in batches:
                     if writer is None:
                         nonce = await self._renew(session, found)
                         writer = await self._files.open_write(f"{paths.upload(session)}/data")
                     if hasher is not None:
-                        await feed(hasher, piece, self._disk.runtime)
-                    await writer.write(piece)
-                    size += len(piece)
+                        await feed(hasher, self._disk.runtime, *chunks)
+                    await writer.write(*chunks)
+                    size += sum(map(len, chunks))
         except BaseException:
             if writer is not None:
                 await writer.truncate(before)

@@ -49,7 +49,7 @@ class VerifyingBody:
             if held:
                 yield held
             held = piece
-            await feed(running, piece, self._runtime)
+            await feed(running, self._runtime, piece)
         if running.hexdigest() != self._digest.encoded:
             raise damaged(self._name, self._digest)
         self._when_right()
