@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
+from tests import mutation
 
 from .explore import exhaust, explain
 from .mutants import MUTANTS
 from .scenarios import ALL
 
-ROOT = Path(__file__).parents[2]
 MODELLED = ("oci", "ports", "stores")
 
 
@@ -28,34 +23,9 @@ def run(search):
 
 def mutate(name, folder):
     """A copy of what is modelled, below `folder`, without one guard."""
-    package = Path(folder) / "wasmhold"
-    for part in (*MODELLED, "testing"):
-        shutil.copytree(
-            ROOT / "src/wasmhold" / part,
-            package / part,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    shutil.copy(ROOT / "src/wasmhold/__init__.py", package)
-    mutant = MUTANTS[name]
-    path = package / "stores" / "directory" / f"{mutant.module}.py"
-    text = path.read_text()
-    for old, new in mutant.edits:
-        assert text.count(old) == 1, (
-            f"{name}: {mutant.module}.py has {old!r} {text.count(old)} times"
-        )
-        text = text.replace(old, new)
-    path.write_text(text)
+    mutation.mutate(folder, (*MODELLED, "testing"), "directory", name, MUTANTS[name])
 
 
 def elsewhere(folder, *arguments):
-    """``python -m tests.model_directory ...`` on the copy in `folder`; what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.model_directory", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout, done.stderr
-    return done.stdout.strip()
+    """What ``python -m tests.model_directory ...`` prints on the copy in `folder`."""
+    return mutation.elsewhere("tests.model_directory", folder, *arguments)
