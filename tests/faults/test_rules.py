@@ -89,7 +89,7 @@ def test_cuts_without_a_server():
     digest = Digest.of(b"x" * 100)
     target = f"/v2/a/blobs/uploads/?digest={digest}".partition("?")
     run(made.handle(Request("POST", target[0], target[2]), BytesBody(b"x" * 100)))
-    response, _ = run(made.handle(Request("GET", f"/v2/a/blobs/{digest}"), BytesBody()))
+    response, _, _ = run(made.handle(Request("GET", f"/v2/a/blobs/{digest}"), BytesBody()))
     got = []
 
     async def read():
@@ -102,7 +102,7 @@ def test_cuts_without_a_server():
     assert (b"wasmhold-simulated", b"1") in response.fields
     run(response.body.aclose())
     # What has no body is answered whole.
-    response, _ = run(made.handle(Request("HEAD", f"/v2/a/blobs/{digest}"), BytesBody()))
+    response, _, _ = run(made.handle(Request("HEAD", f"/v2/a/blobs/{digest}"), BytesBody()))
     assert response.body is None
     assert Rule.parse("*", "truncate").action == Truncate()
 

@@ -10,6 +10,7 @@ from tests.registries import application
 from wasmhold.oci import limits
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.media_types import IMAGE_INDEX
+from wasmhold.ports.actor import ANYBODY
 from wasmhold.ports.body import BytesBody, read_all
 from wasmhold.ports.runtime import run
 from wasmhold.protocol import operations as op
@@ -33,13 +34,13 @@ def referrer(number: int, padding: int, artifact_type: str = "a/even") -> bytes:
 
 def push(registry, content: bytes) -> Digest:
     digest = Digest.of(content)
-    run(registry.perform(op.PutManifest("a", digest, IMAGE_INDEX), BytesBody(content)))
+    run(registry.perform(ANYBODY, op.PutManifest("a", digest, IMAGE_INDEX), BytesBody(content)))
     return digest
 
 
 def ask(registry, **parameters):
     operation = op.ListReferrers("a", SUBJECT, **parameters)
-    return run(registry.perform(operation, BytesBody())), operation
+    return run(registry.perform(ANYBODY, operation, BytesBody())), operation
 
 
 def all_pages(registry, **parameters):
@@ -102,12 +103,12 @@ def test_a_list_is_never_longer_than_a_page():
     digest = Digest.of(content)
     for start in range(0, limits.PAGE + 100, limits.TAGS_PER_PUSH):
         tags = tuple(f"t{i:05}" for i in range(start, start + limits.TAGS_PER_PUSH))
-        run(registry.perform(op.PutManifest("a", digest, None, tags), BytesBody(content)))
+        run(registry.perform(ANYBODY, op.PutManifest("a", digest, None, tags), BytesBody(content)))
     for limit in (None, 10**9):
-        page = run(registry.perform(op.ListTags("a", limit), BytesBody()))
+        page = run(registry.perform(ANYBODY, op.ListTags("a", limit), BytesBody()))
         assert len(page.tags) == limits.PAGE
         assert page.more
-    rest = run(registry.perform(op.ListTags("a", None, page.tags[-1]), BytesBody()))
+    rest = run(registry.perform(ANYBODY, op.ListTags("a", None, page.tags[-1]), BytesBody()))
     assert len(rest.tags) == 100
     assert not rest.more
 
@@ -118,10 +119,10 @@ def test_repositories_in_pages(limit):
     content = b'{"schemaVersion":2,"manifests":[]}'
     names = sorted(["a", "a/b", "a-b", "a/b/c", "z", "blobs/uploads"])
     for name in names:
-        run(registry.perform(op.PutManifest(name, "v1"), BytesBody(content)))
+        run(registry.perform(ANYBODY, op.PutManifest(name, "v1"), BytesBody(content)))
     found, after = [], ""
     while True:
-        page = run(registry.perform(op.ListRepositories(limit, after), BytesBody()))
+        page = run(registry.perform(ANYBODY, op.ListRepositories(limit, after), BytesBody()))
         found += page.names
         if not page.more:
             break

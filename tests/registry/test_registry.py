@@ -15,6 +15,7 @@ from wasmhold.oci.errors import (
     SizeInvalid,
     UploadUnknown,
 )
+from wasmhold.ports.actor import ANYBODY
 from wasmhold.ports.body import BytesBody
 from wasmhold.ports.runtime import run
 from wasmhold.protocol import operations as op
@@ -27,7 +28,7 @@ D = Digest.of(b"hello")
 
 def perform(registry, operation, content=b"", size=None):
     body = Watched(BytesBody(content), len(content) if size is None else size)
-    return run(registry.perform(operation, body))
+    return run(registry.perform(ANYBODY, operation, body))
 
 
 @covers("BR-020", "BR-077", "BR-089", "BR-026")
@@ -86,7 +87,7 @@ def test_a_manifest_is_measured_before_and_while_it_comes():
     for content, size in ((b"x", 11), (b"x" * 11, None), (b"x" * 11, 5)):
         body = Watched(BytesBody(content), size)
         with pytest.raises(ManifestTooLarge):
-            run(registry.perform(put, body))
+            run(registry.perform(ANYBODY, put, body))
 
 
 @covers("OW-129", "DS-080")

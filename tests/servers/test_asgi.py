@@ -15,6 +15,7 @@ from wasmhold.oci.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from wasmhold.ports.actor import ANYBODY
 from wasmhold.ports.body import BytesBody
 from wasmhold.protocol import Response
 from wasmhold.protocol import operations as op
@@ -106,7 +107,7 @@ def test_bodies_that_break(messages, status):
 def test_a_fault_of_ours_tells_nothing(caplog):
     made = application()
 
-    async def perform(operation, body):
+    async def perform(actor, operation, body):
         raise RuntimeError("/secret/path")
 
     made.registry.perform = perform
@@ -151,8 +152,8 @@ STREAMS = [
 def test_bodies_are_sent_whole_and_ended(stream):
     made = application()
 
-    async def handle(request, body):
-        return Response(200, [], stream), None
+    async def handle(request, body, address):
+        return Response(200, [], stream), None, ANYBODY
 
     made.handle = handle
     expected = getattr(stream, "content", b"") or b"".join(getattr(stream, "chunks", ()))
@@ -169,8 +170,8 @@ def test_a_body_that_breaks_before_its_first_byte_has_an_answer(caplog):
 
     made = application()
 
-    async def handle(request, body):
-        return Response(200, [(b"content-length", b"5")], Broken(5)), None
+    async def handle(request, body, address):
+        return Response(200, [(b"content-length", b"5")], Broken(5)), None, ANYBODY
 
     made.handle = handle
     status, _, body = talk(Edge(made), fields=[HOST])
@@ -207,8 +208,8 @@ def test_what_the_store_says_is_told(error, status, code):
 def test_a_body_that_is_too_short_is_cut():
     made = application()
 
-    async def handle(request, body):
-        return Response(200, [(b"content-length", b"5")], Streamed(5, b"hell")), None
+    async def handle(request, body, address):
+        return Response(200, [(b"content-length", b"5")], Streamed(5, b"hell")), None, ANYBODY
 
     made.handle = handle
     with pytest.raises(ConnectionAbortedError):
@@ -302,7 +303,7 @@ def test_a_collection_lets_requests_pass():
     async def collect_beside_a_ticker():
         for i in range(5000):
             put = op.PutManifest(f"repo{i % 10}", f"t{i}")
-            await registry.perform(put, BytesBody(content))
+            await registry.perform(ANYBODY, put, BytesBody(content))
         task, passed = asyncio.create_task(store.collect(0)), 0
         while not task.done():
             await asyncio.sleep(0)

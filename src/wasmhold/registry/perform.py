@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..ports.actor import Actor
 from ..ports.body import Body
 from ..ports.store import Store
 from ..protocol import operations as op
@@ -20,8 +21,10 @@ class Registry:
         self.store = store
         self.settings = settings or Settings()
 
-    async def perform(self, operation: op.Operation, body: Body) -> res.Result:
-        """Do `operation`; `body` is the request's and stays the caller's, who closes it.
+    async def perform(self, actor: Actor, operation: op.Operation, body: Body) -> res.Result:
+        """Do `operation`, which `actor` may.
+
+        `body` is the request's and stays the caller's, who closes it.
 
         Raises errors of the tree in `oci.errors`, nothing else.
         """

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..faults import Close, Faults, Status, Truncate
 from ..oci import limits
 from ..oci.errors import WasmholdError
+from ..ports.actor import ANYBODY, Actor
 from ..ports.body import Body, BytesBody
 from ..protocol import Request, Response, read, write, write_error
 from ..protocol.errors import API_VERSION, JSON, error_body
@@ -34,6 +35,14 @@ class Unexpected(WasmholdError):
 
 class ConnectionCut(Exception):
     """Answer nothing more and close the connection."""
+
+
+class Answered(NamedTuple):
+    """A response, what it answers (None: no operation), and whom."""
+
+    response: Response
+    operation: Operation | None
+    actor: Actor
 
 
 class _Half:
@@ -82,19 +91,21 @@ class Application:
         if sum(len(value) for _, value in self._warnings) > limits.WARNINGS:
             raise ValueError(f"all warnings together have more than {limits.WARNINGS} bytes")
 
-    async def handle(self, request: Request, body: Body) -> tuple[Response, Operation | None]:
+    async def handle(self, request: Request, body: Body, address: str = "-") -> Answered:
         """The response, whose body the caller closes, and what was asked for, if it was anything.
 
-        `body` is closed here.  Raises ConnectionCut where a fault wants it, and nothing else.
+        `address` is the client's.  `body` is closed here.  Raises ConnectionCut where a fault
+        wants it, and nothing else.
         """
         operation: Operation | None = None
+        actor = ANYBODY if address == "-" else Actor(address=address)
         try:
             operation = read(request)
             action = self.faults.meet(operation) if self.faults else None
             if action is not None:
-                response = await self._simulate(action, operation, body)
+                response = await self._simulate(action, actor, operation, body)
             else:
-                response = write(operation, await self.registry.perform(operation, body))
+                response = write(operation, await self.registry.perform(actor, operation, body))
         except WasmholdError as error:
             response = write_error(error, operation)
         except ConnectionCut:
@@ -109,10 +120,10 @@ class Application:
         if request.method == "HEAD" and response.body is not None:
             await response.body.aclose()
             response = Response(response.status, response.fields)
-        return response, operation
+        return Answered(response, operation, actor)
 
     async def _simulate(
-        self, action: Status | Close | Truncate, operation: Operation, body: Body
+        self, action: Status | Close | Truncate, actor: Actor, operation: Operation, body: Body
     ) -> Response:
         match action:
             case Close():
@@ -124,6 +135,6 @@ class Application:
                     fields.append(_ALWAYS_WITH[action.status])
                 return Response(action.status, fields, BytesBody(content))
             case Truncate():
-                response = write(operation, await self.registry.perform(operation, body))
+                response = write(operation, await self.registry.perform(actor, operation, body))
                 half = None if response.body is None else _Half(response.body)
                 return Response(response.status, [*response.fields, _SIMULATED], half)

@@ -256,6 +256,7 @@ class Edge:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
+        client = (scope.get("client") or ("-",))[0]
         fields: Fields = scope["headers"]
         request = Request(
             scope["method"],
@@ -269,7 +270,7 @@ class Edge:
             response, operation = write_error(RequestInvalid(reason, request.path)), None
         else:
             try:
-                response, operation = await self._application.handle(request, body)
+                response, operation, _ = await self._application.handle(request, body, client)
             except ConnectionCut:
                 await _cut(send)
         answer = _Answer(response, send, self._send_idle_s)
@@ -281,7 +282,6 @@ class Edge:
             if self._log is not None:
                 took_ms = (time.perf_counter() - start) * 1000
                 kind = "-" if operation is None else kind_of(operation)
-                client = (scope.get("client") or ("-",))[0]
                 self._log.add(
                     client,
                     request.method,

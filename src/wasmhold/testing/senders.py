@@ -56,7 +56,7 @@ def to_application(application: Application) -> Send:
 
         async def talk() -> Answer:
             request = Request(exchange.method, path, query, _fields(exchange))
-            response, _ = await application.handle(request, body)
+            response, _, _ = await application.handle(request, body)
             answered = b""
             if response.body is not None:
                 answered = await read_all(response.body)

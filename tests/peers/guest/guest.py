@@ -31,7 +31,7 @@ class WitWorld(wit_world.WitWorld):
     def handle(self, method, path, query, fields, body):
         async def talk():
             request = Request(method, path, query, [(k.encode(), v.encode()) for k, v in fields])
-            response, _ = await APPLICATION.handle(request, BytesBody(bytes(body)))
+            response, _, _ = await APPLICATION.handle(request, BytesBody(bytes(body)))
             content = b"" if response.body is None else await read_all(response.body)
             head = [(key.decode(), value.decode("latin-1")) for key, value in response.fields]
             return response.status, head, content
