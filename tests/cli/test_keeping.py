@@ -23,7 +23,7 @@ from wasmhold.oci import media_types
 from wasmhold.oci.digest import Digest
 from wasmhold.ports.runtime import run
 from wasmhold.stores.directory import paths
-from wasmhold.stores.directory.check import Finding, Kind, Rules
+from wasmhold.stores.directory.findings import Finding, Kind, Rules
 from wasmhold.testing.covers import covers
 from wasmhold.testing.senders import to_url
 from wasmhold.testing.transcript import Exchange

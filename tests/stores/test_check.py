@@ -18,7 +18,7 @@ from wasmhold.ports.body import BytesBody, read_all
 from wasmhold.ports.runtime import run
 from wasmhold.ports.store import StoredManifest
 from wasmhold.stores.directory import paths
-from wasmhold.stores.directory.check import Kind, Rules
+from wasmhold.stores.directory.findings import Kind, Rules
 from wasmhold.testing.covers import covers
 
 LAYER = Digest.of(b"layer")

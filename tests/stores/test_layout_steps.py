@@ -15,7 +15,7 @@ from tests.stores.test_index import put
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.errors import OutOfSpace, StoreUnavailable, WasmholdError
 from wasmhold.ports.runtime import run
-from wasmhold.stores.directory.check import Rules
+from wasmhold.stores.directory.findings import Rules
 from wasmhold.stores.directory.flock import flock
 from wasmhold.stores.directory.native import NativeFiles
 from wasmhold.testing.covers import covers

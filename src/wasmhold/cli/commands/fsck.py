@@ -9,7 +9,7 @@ import click
 
 from ...oci.limits import MIB
 from ...ports.runtime import run
-from ...stores.directory.check import Finding, Rules
+from ...stores.directory.findings import Finding, Rules
 from ..directory import amount, opened, size
 from ..group import CommandFailed
 

@@ -37,13 +37,10 @@ from .index import (
     CHILD,
     Index,
     Tell,
-    base_path,
-    kept_path,
     parse,
     read_kept,
     remember,
     replace_file,
-    state_path,
     tag_of,
     write_state,
 )
@@ -219,11 +216,11 @@ class Adoption:
         """Take what could not be taken before."""
         if now < self._again.get(of.name, now + 1):
             return
-        if await self._files.stat(kept_path(of)) is not None:
+        if await self._files.stat(of.index_kept) is not None:
             with self._disk.writing(of):
                 async with self._disk.locked(of.lock, exclusive=True):
                     await self._take_kept(of)
-        if await self._files.stat(kept_path(of)) is not None:
+        if await self._files.stat(of.index_kept) is not None:
             self._again[of.name] = now + AGAIN_S
         else:
             self._again.pop(of.name, None)
@@ -243,9 +240,9 @@ class Adoption:
     async def _keep(self, of: RepositoryPaths, entries: Collection[Descriptor]) -> None:
         if entries:
             document = {"schemaVersion": 2, "manifests": [entry.to_json() for entry in entries]}
-            await replace_file(self._disk, kept_path(of), json.dumps(document).encode())
+            await replace_file(self._disk, of.index_kept, json.dumps(document).encode())
         else:
-            await self._files.unlink(kept_path(of))
+            await self._files.unlink(of.index_kept)
 
     async def _has_changed(self, of: RepositoryPaths) -> bool:
         status = await self._files.stat(of.index)
@@ -254,7 +251,7 @@ class Adoption:
         state = write_state(status)
         if self._known.get(of.name) == state:
             return False
-        written = await self._files.read(state_path(of))
+        written = await self._files.read(of.index_state)
         if written is None or written.decode(errors="replace") != state:
             return True
         self._known[of.name] = state
@@ -271,7 +268,7 @@ class Adoption:
             if theirs is None:  # perhaps it is being written: it is read again when it changes
                 self._known[of.name] = write_state(status)
                 return
-            base = await self._files.read(base_path(of))
+            base = await self._files.read(of.index_base)
             # Ours, as it was before: a power loss may bring that back.
             if base is None or not theirs.is_ours:
                 await self._apply(of, base, theirs)

@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Final
 
 from ...oci import media_types
@@ -30,86 +29,12 @@ from . import paths
 from .catalog import Catalog
 from .disk import Disk, mark_dirty
 from .files import Absent, Exists, Status, TooManyLinks
-from .index import Deriver, Index, Indexes, kept_path, parse, read_kept
+from .findings import Checked, Finding, Found, Kind, Rules
+from .index import Deriver, Index, Indexes, parse, read_kept
 from .manifests import DirectoryManifests
 from .paths import RepositoryPaths
 
-BAD: Final = f"{paths.META}/bad"
-
 _PAGE: Final = 1000  # repositories
-_OURS: Final = {"building"}  # folders of the store that `paths` does not name
-
-
-class Kind(StrEnum):
-    """What is wrong; the first ones are damage, the others cost nothing but space or a moment."""
-
-    MANIFEST_MISSING = "manifest-missing"
-    MANIFEST_DAMAGED = "manifest-damaged"
-    BLOB_MISSING = "blob-missing"
-    BLOB_DAMAGED = "blob-damaged"
-    TAG_DANGLING = "tag-dangling"
-    TAG_DAMAGED = "tag-damaged"
-    REFERRER_MISSING = "referrer-missing"
-    REPOSITORY_REFUSED = "repository-refused"
-    ENTRY_LEFT_OUT = "entry-left-out"
-    CHILD_ABSENT = "child-absent"
-    SIZE_DIFFERS = "size-differs"
-    REFERRER_STRAY = "referrer-stray"
-    POOL_MISSING = "pool-missing"
-    INDEX_BEHIND = "index-behind"
-    STRAY = "stray"
-
-
-_DAMAGE: Final = {
-    Kind.MANIFEST_MISSING, Kind.MANIFEST_DAMAGED, Kind.BLOB_MISSING, Kind.BLOB_DAMAGED,
-    Kind.TAG_DANGLING, Kind.TAG_DAMAGED, Kind.REFERRER_MISSING, Kind.REPOSITORY_REFUSED,
-    Kind.ENTRY_LEFT_OUT,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong; `repair` says what was done about it, empty for nothing."""
-
-    kind: Kind
-    what: str
-    repository: str | None = None  # None: of the whole store
-    digest: Digest | None = None
-    repair: str = ""
-    is_mended: bool = False
-
-    @property
-    def is_damage(self) -> bool:
-        """Damage, and still there."""
-        return self.kind in _DAMAGE and not self.is_mended
-
-    @property
-    def line(self) -> str:
-        where = f"{self.repository}: " if self.repository else ""
-        return f"{self.kind}: {where}{self.what}" + (f" ({self.repair})" if self.repair else "")
-
-
-@dataclass(slots=True)
-class Checked:
-    """What was looked at."""
-
-    repositories: int = 0
-    manifests: int = 0
-    tags: int = 0
-    blobs: int = 0  # names of blobs
-    read: int = 0  # bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a check may do; `rate` is bytes per second that it reads, None: as fast as it can."""
-
-    repair: bool = False
-    delete_broken: bool = False
-    rate: float | None = None
-
-
-Found = Callable[[Finding], None]
 
 
 class Checker:
@@ -270,8 +195,8 @@ class _Check:
         self, finding: Finding, path: str, digest: Digest, status: Status
     ) -> Finding:
         """Take the file away, and put the pool's in its place, when that is another one."""
-        await self._files.make_folder(BAD)
-        kept = f"{BAD}/{digest.algorithm}-{digest.encoded}.{status.inode}"
+        await self._files.make_folder(paths.BAD)
+        kept = f"{paths.BAD}/{digest.algorithm}-{digest.encoded}.{status.inode}"
         await self._files.rename(path, kept)
         await self._files.unlink(path)  # it is there still when both were names of one file
         pool = paths.pool(digest)
@@ -282,7 +207,7 @@ class _Check:
             with suppress(Exists, TooManyLinks):
                 await self._files.link(pool, path)
                 finding = replace(finding, repair="replaced by the pool's copy", is_mended=True)
-        await self._disk.sync(path.rpartition("/")[0], BAD)
+        await self._disk.sync(path.rpartition("/")[0], paths.BAD)
         if finding.is_mended:
             return finding
         return replace(finding, repair=f"moved to {kept}; push it again")
@@ -513,7 +438,7 @@ class _Check:
         if kept and self._rules.delete_broken:
             async with self._disk.locked(of.lock, exclusive=True):
                 await mark_dirty(self._disk, of)
-                await self._files.unlink(kept_path(of))
+                await self._files.unlink(of.index_kept)
         for entry in kept:
             what = f"{entry.digest} of another tool's index.json could not be taken"
             finding = Finding(Kind.ENTRY_LEFT_OUT, what, of.name, entry.digest)
@@ -567,11 +492,7 @@ class _Check:
         self._found(finding)
 
     async def _store(self) -> None:
-        ours = (
-            paths.FORMAT, paths.IN_USE, paths.POOL, paths.TMP, paths.UPLOADS, paths.COMMITTED,
-            paths.DIRTY, BAD,
-        )  # fmt: skip
-        known = {path.rpartition("/")[2] for path in ours} | _OURS
+        known = {path.rpartition("/")[2] for path in paths.OURS}
         for name in sorted(await self._files.names(paths.META) or []):
             if name.removesuffix(".queue") not in known:
                 self._found(Finding(Kind.STRAY, f"{paths.META}/{name} is nothing that we know"))

@@ -25,7 +25,6 @@ from . import paths
 from .catalog import Catalog
 from .disk import Disk, mark_dirty
 from .files import Absent, Status
-from .index import kept_path
 from .manifests import DirectoryManifests, Used
 from .paths import RepositoryPaths
 from .uploads import DirectoryUploads
@@ -138,7 +137,7 @@ class _Round:
             await self._look(of.name)  # another tool may have brought what refers to the blobs
         except StoreUnavailable:
             return  # it leads out of the root
-        if await self._files.stat(kept_path(of)) is not None:
+        if await self._files.stat(of.index_kept) is not None:
             return  # a layout that cannot be taken whole yet: what its blobs are for is not known
         self._gone = set()
         try:

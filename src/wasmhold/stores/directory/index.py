@@ -44,7 +44,6 @@ CHILD: Final = "org.wasmhold.child"  # in ``index.kept``: no entry of its own, a
 
 PAUSE_S: Final = 1.0  # between two indexes of one repository
 COST_FACTOR: Final = 50  # pause at least so many times what the last one took: 2 % of a core
-BUILDING: Final = f"{paths.META}/building"
 
 _LET_PASS: Final = 500  # calls of files, then others have their turn
 
@@ -151,24 +150,8 @@ def parse(content: bytes) -> Index:
 # ---- its files
 
 
-def lock_path(of: RepositoryPaths) -> str:
-    return f"{of.meta}/index.lock"
-
-
-def base_path(of: RepositoryPaths) -> str:
-    return f"{of.meta}/index.base"
-
-
-def state_path(of: RepositoryPaths) -> str:
-    return f"{of.meta}/index.state"
-
-
-def kept_path(of: RepositoryPaths) -> str:
-    return f"{of.meta}/index.kept"
-
-
 async def read_kept(files: Files, of: RepositoryPaths) -> list[Descriptor]:
-    content = await files.read(kept_path(of))
+    content = await files.read(of.index_kept)
     try:
         return [] if content is None else [*parse(content).entries]
     except ManifestInvalid:  # a power loss
@@ -194,8 +177,8 @@ async def replace_file(disk: Disk, path: str, content: bytes) -> None:
 async def remember(disk: Disk, of: RepositoryPaths, found: Status, content: bytes) -> None:
     """That the ``index.json`` that is there is known: it is `found`, and holds `content`."""
     # The base first: what we compare with is never older than what the state says.
-    await replace_file(disk, base_path(of), content)
-    await replace_file(disk, state_path(of), write_state(found).encode())
+    await replace_file(disk, of.index_base, content)
+    await replace_file(disk, of.index_state, write_state(found).encode())
 
 
 # ---- what it is derived from
@@ -299,11 +282,11 @@ class Indexes:
     async def marked(self) -> list[str]:
         """Repositories whose index is behind, by name."""
         marks = {*(await self._files.names(paths.DIRTY) or [])}
-        marks |= {*(await self._files.names(BUILDING) or [])}
+        marks |= {*(await self._files.names(paths.BUILDING) or [])}
         return sorted(mark.replace("=", "/") for mark in marks)
 
     async def is_marked(self, name: str) -> bool:
-        for mark in (paths.dirty(name), _building(name)):
+        for mark in (paths.dirty(name), paths.building(name)):
             if await self._files.stat(mark) is not None:
                 return True
         return False
@@ -332,11 +315,11 @@ class Indexes:
         of = paths.repository(name)
         if await self._files.stat(of.lock) is None:  # it was removed
             await self._files.unlink(paths.dirty(name))
-            await self._files.unlink(_building(name))
+            await self._files.unlink(paths.building(name))
             return
         with suppress(Exists):
-            await self._files.create(lock_path(of), b"")
-        held = await self._files.lock(lock_path(of), exclusive=True, wait=False)
+            await self._files.create(of.index_lock, b"")
+        held = await self._files.lock(of.index_lock, exclusive=True, wait=False)
         if held is None:
             return
         try:
@@ -344,17 +327,17 @@ class Indexes:
             await self._look(name)
             await self._take_mark(of)
             await self._replace(of)
-            await self._files.unlink(_building(name))
+            await self._files.unlink(paths.building(name))
             now = self._runtime.now()
             self._due[name] = now + max(PAUSE_S, COST_FACTOR * (now - begun))
         finally:
             await self._files.unlock(held)
 
     async def _take_mark(self, of: RepositoryPaths) -> None:
-        await self._files.make_folder(BUILDING)
+        await self._files.make_folder(paths.BUILDING)
         async with self._disk.locked(of.lock, exclusive=True):
             with suppress(Absent):
-                await self._files.rename(paths.dirty(of.name), _building(of.name))
+                await self._files.rename(paths.dirty(of.name), paths.building(of.name))
 
     async def _replace(self, of: RepositoryPaths) -> None:
         content = await self._deriver.derive(of)
@@ -369,7 +352,3 @@ class Indexes:
         except BaseException:
             await self._files.unlink(beside)
             raise
-
-
-def _building(name: str) -> str:
-    return f"{BUILDING}/{name.replace('/', '=')}"

@@ -8,6 +8,8 @@
         uploads/<session>/data state
         committed/<session>          text: what the session became
         dirty/<repository>           "index.json is behind"
+        building/<repository>        the same, while somebody derives it
+        bad/<alg>-<hex>.<inode>      wrong bytes that a check has moved away
     <repository>/                    an OCI image layout
         oci-layout
         index.json                   derived
@@ -18,6 +20,9 @@
             tags/<tag>               text: the digest, in its short form
             manifests/<alg>:<hex>    text: the media type
             referrers/<alg>:<hex>/<alg>:<hex>    under the subject; text: the media type
+            index.lock               of whoever derives index.json
+            index.base index.state   the index.json that is known: a copy, and what tells it apart
+            index.kept               entries of other tools that are left out
 
 A component of a repository's name never begins with a dot, and ``=`` and ``+`` are in no name at
 all.  Other tools read a repository in place, so its path has what they take: regctl takes no ``=``.
@@ -42,6 +47,11 @@ TMP: Final = f"{META}/tmp"  # noqa: S108 (inside the root)
 UPLOADS: Final = f"{META}/uploads"
 COMMITTED: Final = f"{META}/committed"
 DIRTY: Final = f"{META}/dirty"
+BUILDING: Final = f"{META}/building"
+BAD: Final = f"{META}/bad"
+
+# All that is in the store's own folder; a queue of a lock has the lock's name before it.
+OURS: Final = (FORMAT, IN_USE, POOL, TMP, UPLOADS, COMMITTED, DIRTY, BUILDING, BAD)
 
 MAX_COMPONENT: Final = 250  # bytes; file systems take 255
 
@@ -131,6 +141,10 @@ def dirty(name: str) -> str:
     return f"{DIRTY}/{name.replace('/', '=')}"
 
 
+def building(name: str) -> str:
+    return f"{BUILDING}/{name.replace('/', '=')}"
+
+
 def upload(session: str) -> str:
     return f"{UPLOADS}/{session}"
 
@@ -143,8 +157,8 @@ class RepositoryPaths:
     """The paths of one repository."""
 
     __slots__ = (
-        "blobs", "folder", "index", "layout", "lock", "manifests", "meta", "name", "referrers",
-        "tags", "tags_lock",
+        "blobs", "folder", "index", "index_base", "index_kept", "index_lock", "index_state",
+        "layout", "lock", "manifests", "meta", "name", "referrers", "tags", "tags_lock",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -159,6 +173,10 @@ class RepositoryPaths:
         self.tags = f"{self.meta}/tags"
         self.manifests = f"{self.meta}/manifests"
         self.referrers = f"{self.meta}/referrers"
+        self.index_lock = f"{self.meta}/index.lock"
+        self.index_base = f"{self.meta}/index.base"
+        self.index_state = f"{self.meta}/index.state"
+        self.index_kept = f"{self.meta}/index.kept"
 
     def blobs_of(self, algorithm: str) -> str:
         return f"{self.blobs}/{algorithm}"

@@ -16,11 +16,12 @@ from ...ports.store import Collected, StoredManifest, TagGuard
 from .adopt import Adoption
 from .blobs import DirectoryBlobs
 from .catalog import Catalog
-from .check import Checked, Checker, Found, Rules
+from .check import Checker
 from .collect import Collector, Told
 from .disk import Disk
 from .explain import Held, explain
 from .files import Files
+from .findings import Checked, Found, Rules
 from .index import Indexes, Tell
 from .manifests import DirectoryManifests
 from .referrers import DirectoryReferrers
