@@ -20,7 +20,8 @@
     ├── Unauthorized                 UNAUTHORIZED           401  carries the challenge
     ├── Denied                       DENIED                 403
     ├── Unsupported                  UNSUPPORTED            405  carries the methods that work
-    │   └── BlobInUse                UNSUPPORTED            405
+    │   ├── BlobInUse                UNSUPPORTED            405
+    │   └── CannotList               UNSUPPORTED            405  a place has no list of referrers
     ├── BodyStalled                  SIZE_INVALID           408  the body stopped coming
     ├── PreconditionFailed           PRECONDITION_FAILED    412  If-Match, If-None-Match
     ├── TooLarge                     SIZE_INVALID           413
@@ -31,7 +32,9 @@
     ├── BodyCut                      SIZE_INVALID           400  the peer went away
     ├── StoreUnavailable             UNAVAILABLE            503  try again
     ├── OutOfSpace                   OUT_OF_SPACE           507
-    └── ContentDamaged               UNKNOWN                500  stored bytes are not what they were
+    ├── Cancelled                    UNKNOWN                500  the user has interrupted it
+    ├── ContentDamaged               UNKNOWN                500  stored bytes are not what they were
+    └── FileInvalid                  UNKNOWN                500  of the operator's; for no client
 
 Source of codes: distribution-spec, "Error Codes"; the four that it lacks are ours.
 """
@@ -251,8 +254,8 @@ class Unauthorized(WasmholdError):
     code = "UNAUTHORIZED"
     status = 401
 
-    def __init__(self, challenge: str) -> None:
-        super().__init__("log in first")
+    def __init__(self, challenge: str, reason: str = "log in first") -> None:
+        super().__init__(reason)
         self.challenge = challenge
 
 
@@ -282,6 +285,10 @@ class BlobInUse(Unsupported):
             f"a manifest of {name} needs the blob {digest}: delete that manifest first",
             ("GET", "HEAD"),
         )
+
+
+class CannotList(Unsupported):
+    """Whether there are referrers could not be asked: never taken for "there are none"."""
 
 
 class BodyStalled(WasmholdError):
@@ -389,5 +396,24 @@ class OutOfSpace(WasmholdError):
     status = 507
 
 
+class Cancelled(WasmholdError):
+    """The user, or the program around us, wants it to end."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted: what had not arrived whole was dropped")
+
+
 class ContentDamaged(WasmholdError):
     """Stored bytes do not hash to their digest any more."""
+
+
+class FileInvalid(WasmholdError):
+    """A file of the operator's cannot be used; all its faults together."""
+
+    def __init__(self, file: str, *faults: Fault) -> None:
+        super().__init__(file, *faults)
+        self.file, self.faults = file, faults
+
+    def __str__(self) -> str:
+        said = "; ".join(f"{f.path}: {f.reason}" if f.path else f.reason for f in self.faults)
+        return f"{self.file}: {said}"

@@ -46,6 +46,21 @@ class Runtime(Protocol):
         ...
 
 
+class ClientRuntime(Runtime, Protocol):
+    """How a client's host runs it."""
+
+    def cancelled(self) -> bool:
+        """Whether it shall end.  Asked before each chunk, which then raises Cancelled."""
+        ...
+
+    def finish(self, coroutine: Coroutine[Any, Any, R]) -> R:
+        """Run `coroutine` to its end from inside a function that `offload` runs.
+
+        For what blocks and yet reads a Body: an upload by a transport that wants an iterator.
+        """
+        ...
+
+
 class Randomness(Protocol):
     def token(self, size: int) -> bytes:
         """`size` bytes that nobody can guess; 16 never come twice."""
