@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
+from ...oci.children import is_manifest, is_required
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
 from ...oci.errors import ManifestBlobUnknown, ManifestUnknown, OutOfSpace, StoreUnavailable
 from ...oci.manifest import Manifest
 from ...ports.store import StoredManifest, TagGuard
-from ..children import is_manifest, is_required
 from ..memo import Memo
 from . import keys
 from .cells import DOOMED, GONE, LIVE, PENDING, Cell, Cells, state_of, turns, unpack

@@ -25,12 +25,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ...oci.children import is_manifest, is_required
 from ...oci.descriptor import Descriptor
 from ...oci.digest import DEFAULT_ALGORITHM, HEX_LENGTH, Digest
 from ...oci.errors import ManifestInvalid, NameInvalid, StoreUnavailable
 from ...oci.limits import MIB
 from ...oci.manifest import Manifest, parse_manifest
-from ..children import is_manifest, is_required
 from . import paths
 from .disk import Disk, mark_dirty
 from .index import (

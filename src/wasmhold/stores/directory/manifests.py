@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from ...oci.children import is_manifest, is_required
 from ...oci.digest import Digest
 from ...oci.errors import ContentDamaged, ManifestBlobUnknown, ManifestUnknown, WasmholdError
 from ...oci.limits import MIB
 from ...oci.manifest import Manifest, parse_manifest
 from ...ports.store import StoredManifest, TagGuard
-from ..children import is_manifest, is_required
 from ..memo import Memo
 from . import paths
 from .disk import Disk, mark_dirty

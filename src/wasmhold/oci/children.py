@@ -1,9 +1,9 @@
-"""What a manifest refers to, as a store sees it."""
+"""What a manifest refers to, as a repository sees it."""
 
 from __future__ import annotations
 
-from ..oci import media_types
-from ..oci.descriptor import Descriptor
+from . import media_types
+from .descriptor import Descriptor
 
 
 def is_manifest(child: Descriptor) -> bool:
