@@ -161,7 +161,9 @@ class SimWriter:
     def __init__(self, files, path):
         self._files, self._path = files, path
 
-    async def write(self, *chunks):
+    async def write(self, *chunks, hasher=None):
+        if hasher is not None:
+            hasher.update(b"".join(chunks))
         await self._files._call("append", self._path, b"".join(chunks))
 
     async def truncate(self, size):

@@ -40,10 +40,10 @@ class Writer:
         self._recording, self._path, self._writer = recording, path, writer
         self.truncate, self.close = writer.truncate, writer.close
 
-    async def write(self, *chunks):
+    async def write(self, *chunks, hasher=None):
         recording, piece = self._recording, b"".join(chunks)
         recording.calls.append(("append", self._path))
         if len(recording.calls) == recording.breaks_at:
             await self._writer.write(piece[: len(piece) // 2])
             raise recording.error(f"append {self._path}")
-        await self._writer.write(piece)
+        await self._writer.write(piece, hasher=hasher)

@@ -22,7 +22,9 @@ from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
 HEAD_TIMEOUT_MS: Final = 20_000  # for all lines of a request's head
-HEAD_SIZE: Final = 128 * 1024  # bytes of a request's head
+# Bytes that are read from a connection at once, so also the limit of a request's head.  A body
+# comes in chunks of this size, and each costs a way between two threads (decision 0034).
+READ_SIZE: Final = 512 * 1024
 CONNECTIONS: Final = 2048  # open ones for each worker, idle ones too
 BACKLOG: Final = 1024
 
@@ -84,7 +86,7 @@ def serve(
         workers=workers,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
-            header_read_timeout=head_timeout_ms, max_buffer_size=HEAD_SIZE
+            header_read_timeout=head_timeout_ms, max_buffer_size=READ_SIZE
         ),
         loop=Loops.auto,
         websockets=False,

@@ -52,14 +52,9 @@ class Buffers:
         return want
 
 
-async def feed(hasher: Hasher, runtime: Runtime, *chunks: bytes) -> None:
-    """Hash chunks where it disturbs nobody."""
-    if sum(map(len, chunks)) < OFFLOAD:
-        _update(hasher, chunks)
+async def feed(hasher: Hasher, runtime: Runtime, piece: bytes) -> None:
+    """Hash where it disturbs nobody."""
+    if len(piece) < OFFLOAD:
+        hasher.update(piece)
     else:
-        await runtime.offload(_update, hasher, chunks)
-
-
-def _update(hasher: Hasher, chunks: tuple[bytes, ...]) -> None:
-    for chunk in chunks:
-        hasher.update(chunk)
+        await runtime.offload(hasher.update, piece)

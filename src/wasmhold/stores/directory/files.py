@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, NewType, Protocol
 
+from ...oci.digest import Hasher
 from ...ports.body import Body
 
 
@@ -47,8 +48,8 @@ Held = NewType("Held", int)  # a lock that is held
 class Writer(Protocol):
     """A file that is open for writing at its end; whoever opened it closes it."""
 
-    async def write(self, *chunks: bytes) -> None:
-        """All of them, one behind the other."""
+    async def write(self, *chunks: bytes, hasher: Hasher | None = None) -> None:
+        """All of them, one behind the other; `hasher` is fed before each."""
         ...
 
     async def truncate(self, size: int) -> None:

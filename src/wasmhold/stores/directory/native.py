@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NoReturn, Protocol, TypeVar
 
+from ...oci.digest import Hasher
 from ...oci.errors import OutOfSpace, StoreUnavailable
 from ...oci.limits import KIB
 from ...ports.body import Body, FileRange
@@ -437,17 +438,20 @@ class NativeWriter:
         self._path = path
         self._runtime = runtime
 
-    async def write(self, *chunks: bytes) -> None:
+    async def write(self, *chunks: bytes, hasher: Hasher | None = None) -> None:
         try:
             if sum(map(len, chunks)) < _OFFLOAD:
-                self._write_all(chunks)
+                self._write_all(chunks, hasher)
             else:
-                await self._runtime.offload(self._write_all, chunks)
+                # One way for both: going to a thread and back costs as much as hashing 100 KiB.
+                await self._runtime.offload(self._write_all, chunks, hasher)
         except OSError as error:
             _translate(error, self._path)
 
-    def _write_all(self, chunks: tuple[bytes, ...]) -> None:
+    def _write_all(self, chunks: tuple[bytes, ...], hasher: Hasher | None) -> None:
         for chunk in chunks:
+            if hasher is not None:
+                hasher.update(chunk)
             left = memoryview(chunk)
             while left:
                 left = left[os.write(self.descriptor, left) :]

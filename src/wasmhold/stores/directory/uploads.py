@@ -24,7 +24,7 @@ from ...oci.errors import (
 from ...ports.body import Body
 from ...ports.runtime import Randomness
 from ..memo import Memo
-from ..pieces import Buffers, feed
+from ..pieces import Buffers
 from ..sessions import is_id, new_id
 from . import paths
 from .blobs import DirectoryBlobs
@@ -199,9 +199,7 @@ class DirectoryUploads:
                     if writer is None:
                         nonce = await self._renew(session, found)
                         writer = await self._files.open_write(f"{paths.upload(session)}/data")
-                    if hasher is not None:
-                        await feed(hasher, self._disk.runtime, *chunks)
-                    await writer.write(*chunks)
+                    await writer.write(*chunks, hasher=hasher)
                     size += sum(map(len, chunks))
         except BaseException:
             if writer is not None:
