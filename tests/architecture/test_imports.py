@@ -16,24 +16,27 @@ SOURCE = Path(__file__).parents[2] / "src" / "wasmhold"
 # fmt: off
 PURE = {"oci", "ports", "protocol", "registry", "faults"}
 # What also runs in a Wasm guest: no event loop, no thread, no import inside a function.
-GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "stores/", "servers/application.py")
-# What a guest does without: locks between processes.
-NATIVE_ONLY = {"stores/directory/flock.py"}
+GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "auth/", "stores/", "servers/application.py")
+# What a guest does without: locks between processes, bcrypt.
+NATIVE_ONLY = {"stores/directory/flock.py", "auth/htpasswd.py"}
+NATIVE_MODULES = tuple(f"{file.removesuffix('.py')}/" for file in NATIVE_ONLY)
 MAY_IMPORT: dict[str, set[str] | None] = {
     "oci":      set(),
     "ports":    {"oci"},
     "protocol": {"oci", "ports"},
     "registry": {"oci", "protocol", "ports"},
     "faults":   {"oci", "protocol", "ports"},
+    "auth":     {"oci", "protocol", "ports"},
     "stores":   {"oci", "ports"},
-    "servers":  {"oci", "protocol", "ports", "registry", "faults"},
-    "testing":  {"oci", "protocol", "ports", "registry", "faults", "stores", "servers"},
+    "servers":  {"oci", "protocol", "ports", "registry", "auth", "faults"},
+    "testing":  {"oci", "protocol", "ports", "registry", "auth", "faults", "stores", "servers"},
     "cli":      None,  # anything
 }
 # Each dependency has one door.
 DOORS = {
     "granian": "servers/granian.py",
     "click":   "cli/",
+    "bcrypt":  "auth/htpasswd.py",
 }
 # What is pure knows no event loop, socket, clock, randomness, file or environment.
 NOT_IN_PURE = {
@@ -84,9 +87,9 @@ def faults(path: Path, source: bytes | None = None) -> Iterator[str]:
             allowed = MAY_IMPORT[here]
             if allowed is not None and there not in allowed | {here}:
                 yield f"{where}: {here} may not import {there}"
-            file = "/".join(name.split(".")[1:4]) + ".py"
-            if is_guest_safe and file in NATIVE_ONLY:
-                yield f"{where}: a guest has no {file}"
+            target = rest.replace(".", "/") + "/"
+            if is_guest_safe and target.startswith(NATIVE_MODULES):
+                yield f"{where}: a guest has no {target}"
         elif top in sys.stdlib_module_names:
             if here in PURE and top in NOT_IN_PURE:
                 yield f"{where}: the core may not import {top}; ask for a port"
@@ -122,6 +125,8 @@ WRONG = [
     ("oci/digest.py",       b"from ..protocol import read",             "may not import protocol"),
     ("stores/memory.py",    b"import threading",                        "a guest has no threading"),
     ("stores/memory.py",    b"from .directory.flock import flock",      "a guest has no stores"),
+    ("auth/logins.py",      b"from .htpasswd import check",             "a guest has no auth"),
+    ("auth/logins.py",      b"from ..registry import Registry",         "may not import registry"),
     ("stores/memory.py",    b"def f():\n    import json",               "stand at the top"),
 ]
 # fmt: on

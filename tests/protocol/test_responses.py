@@ -167,6 +167,14 @@ def test_refusals_in_any_form_are_read(body):
     assert read_error(Response(502, [(b"retry-after", b"soon")]), body).answers == []
 
 
+def test_what_a_stranger_says_is_fit_for_a_terminal():
+    body = json.dumps({"errors": [{"code": "X\x1b[31m", "message": "a\nb\0" + "c" * 9999}]}).encode()
+    (entry,) = read_error(Response(400, []), body).answers
+    assert entry.code == "X[31m"
+    assert entry.message.startswith("a bccc")
+    assert len(entry.message) <= 500
+
+
 @given(st.binary())
 def test_any_refusal_is_read(body):
     assert read_error(Response(429, [(b"retry-after", b"7")]), body).retry_after_s == 7
@@ -198,6 +206,9 @@ ERRORS = [
     errors.StoreUnavailable("x"),
     errors.OutOfSpace("x"),
     errors.ContentDamaged("x"),
+    errors.FileInvalid("x", errors.Fault("line 1", "y")),
+    errors.Unreachable("registry.example", "x"),
+    errors.AuthFailed("registry.example", "x", 401),
     *(kind("x", "y") for kind in errors.InputError.__subclasses__()),
 ]
 NEEDS = {401: b"www-authenticate", 405: b"allow", 429: b"retry-after", 503: b"retry-after"}

@@ -79,12 +79,6 @@ def kind_of(operation: op.Operation) -> str:
     return kind
 
 
-def _name_of(operation: op.Operation) -> str | None:
-    at = getattr(operation, "at", operation)
-    name: str | None = getattr(at, "name", None)
-    return name
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """`count`: how many requests it meets, None: all.  `name`: the only repository it meets."""
@@ -141,7 +135,7 @@ class Faults:
 
     def meet(self, operation: op.Operation) -> Action | None:
         """What happens to `operation`: the action of the first rule that fits and is not spent."""
-        kind, name = kind_of(operation), _name_of(operation)
+        kind, name = kind_of(operation), op.repository_of(operation)
         for i, rule in enumerate(self._rules):
             if rule.kind not in ("*", kind) or rule.name not in (None, name):
                 continue

@@ -32,6 +32,8 @@
     ├── BodyCut                      SIZE_INVALID           400  the peer went away
     ├── StoreUnavailable             UNAVAILABLE            503  try again
     ├── OutOfSpace                   OUT_OF_SPACE           507
+    ├── Unreachable                  UNAVAILABLE            502  another host gave no whole answer
+    ├── AuthFailed                   UNAUTHORIZED           502  another registry wants other rights
     ├── Cancelled                    UNKNOWN                500  the user has interrupted it
     ├── ContentDamaged               UNKNOWN                500  stored bytes are not what they were
     └── FileInvalid                  UNKNOWN                500  of the operator's; for no client
@@ -59,11 +61,13 @@ class WasmholdError(Exception):
     """Base of all of them, so that ``except WasmholdError`` is exact.
 
     `code` is the OCI error code, `status` the HTTP status that a server answers with.
-    Only `protocol` reads `status`; the core never does.
+    Only `protocol` reads `status`; the core never does.  `retryable`: the same request may well
+    succeed when it is sent again.
     """
 
     code: ClassVar[str] = "UNKNOWN"
     status: ClassVar[int] = 500
+    retryable: bool = False
 
     def entries(self) -> list[Entry]:
         """What the client is told, at least one entry."""
@@ -377,6 +381,7 @@ class RangeNotSatisfiable(WasmholdError):
 class TooManyRequests(WasmholdError):
     code = "TOOMANYREQUESTS"
     status = 429
+    retryable = True
 
     def __init__(self, retry_after_s: int) -> None:
         super().__init__(f"too many requests: come again in {retry_after_s} s")
@@ -388,6 +393,7 @@ class StoreUnavailable(WasmholdError):
 
     code = "UNAVAILABLE"
     status = 503
+    retryable = True
     retry_after_s: ClassVar[int] = 1
 
 
@@ -417,3 +423,28 @@ class FileInvalid(WasmholdError):
     def __str__(self) -> str:
         said = "; ".join(f"{f.path}: {f.reason}" if f.path else f.reason for f in self.faults)
         return f"{self.file}: {said}"
+
+
+class Unreachable(WasmholdError):
+    """No whole answer came from `host`: no connection, a broken one, silence, or no trust."""
+
+    code = "UNAVAILABLE"
+    status = 502
+
+    def __init__(self, host: str, reason: str, *, retryable: bool = True) -> None:
+        super().__init__(f"{host}: {reason}")
+        self.host, self.reason, self.retryable = host, reason, retryable
+
+
+class AuthFailed(WasmholdError):
+    """A registry wants other credentials, or other rights.
+
+    `answer_status` is its HTTP status, 401 or 403; where no credentials went out, None.
+    """
+
+    code = "UNAUTHORIZED"
+    status = 502
+
+    def __init__(self, registry: str, reason: str, answer_status: int | None = None) -> None:
+        super().__init__(f"{registry}: {reason}")
+        self.registry, self.reason, self.answer_status = registry, reason, answer_status

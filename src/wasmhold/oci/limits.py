@@ -14,6 +14,7 @@ JSON_DEPTH: Final = 32  # levels; no manifest of the field needs more than eight
 PATH: Final = 2048  # bytes of the request's path
 QUERY: Final = 8 * KIB  # bytes of the request's query
 TAGS_PER_PUSH: Final = 100  # tags of one PUT; the specification wants at least ten
+MOUNT_SOURCES: Final = 1000  # repositories that a mount without a source looks through
 PAGE: Final = 10_000  # entries of one list; a shorter answer carries a Link
 REFERRERS_PAGE: Final = 4 * MIB  # bytes of one referrers answer: what clients take as a manifest
 WARNINGS: Final = 4096  # bytes of all warnings in one answer (distribution-spec, "Warnings")

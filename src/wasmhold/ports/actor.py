@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
+
+# Whether a repository may be read, for what looks at several; None: all may be.
+Reads: TypeAlias = Callable[[str], bool] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,12 +16,12 @@ class Actor:
 
     name     who has logged in, None: nobody
     address  the client's, as text; ``-`` where there is no network
-    reads    whether a repository may be read, for what lists several; None: all may be
+    reads    which repositories may be read
     """
 
     name: str | None = None
     address: str = "-"
-    reads: Callable[[str], bool] | None = None
+    reads: Reads = None
 
 
 ANYBODY: Final = Actor()

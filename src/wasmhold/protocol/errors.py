@@ -53,10 +53,16 @@ def write_error(error: WasmholdError, operation: Operation | None = None) -> Res
             fields.append((b"www-authenticate", error.challenge.encode("latin-1")))
         case TooManyRequests() | StoreUnavailable():
             fields.append((b"retry-after", b"%d" % error.retry_after_s))
-    if isinstance(error, TooLarge | Unauthorized):
+    if isinstance(error, TooLarge):
         # The body may be large and is not read: the connection cannot be used again.
         fields.append((b"connection", b"close"))
     return Response(error.status, fields, BytesBody(content))
+
+
+# What may be otherwise a moment later (RFC 9110, 15; RFC 6585, 4).
+_PASSING: Final = frozenset({408, 429, 500, 502, 503, 504})
+_MAX_WORDS: Final = 500  # characters of one message that another registry gives
+_MAX_ENTRIES: Final = 20
 
 
 class RemoteError(WasmholdError):
@@ -66,23 +72,30 @@ class RemoteError(WasmholdError):
         said = "; ".join(f"{e.code}: {e.message}" if e.message else e.code for e in answers)
         super().__init__(f"the registry answered {answer_status}: {said or 'no reason given'}")
         self.answer_status, self.answers, self.retry_after_s = answer_status, answers, retry_after_s
+        self.retryable = answer_status in _PASSING
+
+    @property
+    def codes(self) -> frozenset[str]:
+        return frozenset(entry.code for entry in self.answers)
+
+
+def plain_words(text: object) -> str:
+    """What a stranger says, fit for a terminal: one line, no control characters, not long."""
+    if not isinstance(text, str):
+        return ""
+    line = " ".join(text[: 2 * _MAX_WORDS].split())
+    return "".join(c for c in line if c.isprintable())[:_MAX_WORDS]
 
 
 def read_error(response: Response, content: bytes) -> RemoteError:
     """What another registry's refusal says; a body in any other form says nothing."""
     entries = []
     try:
-        document = json.loads(content)
-        for item in document["errors"]:
-            message = item.get("message")
-            entries.append(
-                Entry(
-                    str(item["code"]),
-                    message if isinstance(message, str) else "",
-                    item.get("detail"),
-                )
-            )
+        for item in json.loads(content)["errors"][:_MAX_ENTRIES]:
+            code, message = plain_words(str(item["code"])), plain_words(item.get("message"))
+            entries.append(Entry(code, message, item.get("detail")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         entries = []
     text = field(response.fields, b"retry-after") or ""
-    return RemoteError(response.status, entries, int(text) if text.isdecimal() else None)
+    seconds = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+    return RemoteError(response.status, entries, seconds)

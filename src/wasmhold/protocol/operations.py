@@ -222,3 +222,10 @@ Operation: TypeAlias = (
     | ListRepositories
     | Redirect
 )
+
+
+def repository_of(operation: Operation) -> str | None:
+    """The repository that `operation` is about; None: all of them, or one of another registry."""
+    at = getattr(operation, "at", operation)
+    name: str | None = getattr(at, "name", None)
+    return name

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 
 from ..oci import limits
 from ..oci.descriptor import Descriptor
 from ..oci.errors import NameUnknown
+from ..ports.actor import Reads
 from ..ports.store import Store
 from ..protocol.operations import ListReferrers, ListRepositories, ListTags
 from ..protocol.results import ReferrersPage, RepositoriesPage, TagsPage
@@ -33,11 +36,37 @@ async def list_tags(store: Store, operation: ListTags) -> TagsPage:
     return TagsPage(operation.name, tuple(found[:limit]), more=len(found) > limit)
 
 
-async def list_repositories(store: Store, operation: ListRepositories) -> RepositoriesPage:
-    """Names in byte order, strictly behind `after`."""
+async def list_repositories(
+    store: Store, operation: ListRepositories, reads: Reads = None
+) -> RepositoriesPage:
+    """Names in byte order, strictly behind `after`: those that may be read, in full pages.
+
+    Whether there are more, too, is said of those alone.
+    """
     limit = _page(operation.limit)
-    found = await store.repositories(operation.after, limit + 1 if limit else 0)
-    return RepositoriesPage(tuple(found[:limit]), more=len(found) > limit)
+    if reads is None or not limit:
+        found = await store.repositories(operation.after, limit + 1 if limit else 0)
+        return RepositoriesPage(tuple(found[:limit]), more=len(found) > limit)
+    page: list[str] = []
+    async with aclosing(readable(store, reads, operation.after)) as names:
+        async for name in names:
+            if len(page) == limit:
+                return RepositoriesPage(tuple(page), more=True)
+            page.append(name)
+    return RepositoriesPage(tuple(page), more=False)
+
+
+async def readable(
+    store: Store, reads: Callable[[str], bool], after: str = ""
+) -> AsyncGenerator[str, None]:
+    """Names behind `after` that may be read, in byte order; asked for in pages."""
+    while found := await store.repositories(after, _LAST_STEP):
+        for name in found:
+            if reads(name):
+                yield name
+        if len(found) < _LAST_STEP:
+            return
+        after = found[-1]
 
 
 async def list_referrers(store: Store, operation: ListReferrers) -> ReferrersPage:

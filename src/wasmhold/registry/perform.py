@@ -44,7 +44,7 @@ class Registry:
                 return await uploads.push_blob(store, operation, body)
             case op.MountBlob():
                 settings.check_push()
-                return await uploads.mount_blob(store, operation)
+                return await uploads.mount_blob(store, operation, actor.reads)
             case op.AppendChunk():
                 settings.check_push()
                 return await uploads.append_chunk(store, operation, body)
@@ -64,7 +64,7 @@ class Registry:
             case op.ListReferrers():
                 return await lists.list_referrers(store, operation)
             case op.ListRepositories():
-                return await lists.list_repositories(store, operation)
+                return await lists.list_repositories(store, operation, actor.reads)
             case op.DeleteManifest():
                 settings.check_delete()
                 return await manifests.delete_manifest(store, settings, operation)

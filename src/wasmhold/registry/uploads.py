@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 
+from ..oci import limits
 from ..oci.digest import DEFAULT_ALGORITHM
 from ..oci.errors import OutOfSpace, SizeInvalid, StoreUnavailable, UploadUnknown
+from ..ports.actor import Reads
 from ..ports.body import Body
 from ..ports.store import Store, Uploads
 from ..protocol.operations import (
@@ -21,6 +23,7 @@ from ..protocol.operations import (
     UploadLocation,
 )
 from ..protocol.results import BlobStored, UploadCancelled, UploadStands, UploadStarted
+from .lists import readable
 
 
 class _Promised:
@@ -78,12 +81,36 @@ async def push_blob(store: Uploads, operation: PushBlob, body: Body) -> BlobStor
     return BlobStored(name, digest)
 
 
-async def mount_blob(store: Store, operation: MountBlob) -> BlobStored | UploadStarted:
-    """Take a blob from another repository; where that cannot be done, open a session."""
+async def mount_blob(
+    store: Store, operation: MountBlob, reads: Reads = None
+) -> BlobStored | UploadStarted:
+    """Take a blob from another repository; where that cannot be done, open a session.
+
+    A source that may not be read has no blob: the answer is the same.
+    """
     name, digest = operation.name, operation.digest
-    if await store.blob_mount(name, digest, operation.source) is None:
-        return await start_upload(store, StartUpload(name, digest.algorithm))
-    return BlobStored(name, digest)
+    async with aclosing(_sources(store, operation, reads)) as sources:
+        async for source in sources:
+            if await store.blob_mount(name, digest, source) is not None:
+                return BlobStored(name, digest)
+    return await start_upload(store, StartUpload(name, digest.algorithm))
+
+
+async def _sources(
+    store: Store, operation: MountBlob, reads: Reads
+) -> AsyncGenerator[str | None, None]:
+    """Repositories to take the blob from; None is any."""
+    if reads is None or (operation.source is not None and reads(operation.source)):
+        yield operation.source
+    elif operation.source is None:
+        looked_at = 0
+        async with aclosing(readable(store, reads)) as names:
+            async for name in names:
+                if await store.blob_stat(name, operation.digest) is not None:
+                    yield name
+                looked_at += 1
+                if looked_at == limits.MOUNT_SOURCES:
+                    return
 
 
 async def append_chunk(store: Uploads, operation: AppendChunk, body: Body) -> UploadStands:

@@ -6,6 +6,8 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
+from ..auth.authenticator import challenge_for
+from ..auth.guard import Guard
 from ..faults import Close, Faults, Status, Truncate
 from ..oci import limits
 from ..oci.errors import WasmholdError
@@ -13,13 +15,13 @@ from ..ports.actor import ANYBODY, Actor
 from ..ports.body import Body, BytesBody
 from ..protocol import Request, Response, read, write, write_error
 from ..protocol.errors import API_VERSION, JSON, error_body
+from ..protocol.messages import field
 from ..protocol.operations import Operation
 from ..registry import Registry
 
 _LOG = logging.getLogger("wasmhold")
 _SIMULATED: Final = (b"wasmhold-simulated", b"1")
 _ALWAYS_WITH: Final = {
-    401: (b"www-authenticate", b'Basic realm="wasmhold"'),
     405: (b"allow", b""),
     429: (b"retry-after", b"1"),
     503: (b"retry-after", b"1"),
@@ -79,13 +81,22 @@ def warning_field(text: str) -> tuple[bytes, bytes]:
 
 
 class Application:
-    """One registry, its simulated faults, and the warnings that every answer carries."""
+    """One registry, its guard and simulated faults, and the warnings that every answer carries."""
 
     def __init__(
-        self, registry: Registry, *, faults: Faults | None = None, warnings: Sequence[str] = ()
+        self,
+        registry: Registry,
+        *,
+        guard: Guard | None = None,
+        faults: Faults | None = None,
+        warnings: Sequence[str] = (),
     ) -> None:
-        """Raises ValueError when the warnings are more than an answer may carry."""
+        """`guard` None: everybody may do everything.
+
+        Raises ValueError when the warnings are more than an answer may carry.
+        """
         self.registry = registry
+        self.guard = guard
         self.faults = faults
         self._warnings = [warning_field(text) for text in warnings]
         if sum(len(value) for _, value in self._warnings) > limits.WARNINGS:
@@ -101,6 +112,11 @@ class Application:
         actor = ANYBODY if address == "-" else Actor(address=address)
         try:
             operation = read(request)
+            if self.guard is not None:
+                authorization = field(request.fields, b"authorization")
+                # Who asks is known before it is decided, so that a log tells who was refused.
+                actor = await self.guard.identify(authorization, operation, address)
+                self.guard.check(actor, operation)
             action = self.faults.meet(operation) if self.faults else None
             if action is not None:
                 response = await self._simulate(action, actor, operation, body)
@@ -131,7 +147,10 @@ class Application:
             case Status():
                 content = error_body([action.entry])
                 fields = [JSON, (b"content-length", b"%d" % len(content)), API_VERSION, _SIMULATED]
-                if action.status in _ALWAYS_WITH:
+                if action.status == 401:
+                    challenge = challenge_for(operation).encode()
+                    fields.append((b"www-authenticate", challenge))
+                elif action.status in _ALWAYS_WITH:
                     fields.append(_ALWAYS_WITH[action.status])
                 return Response(action.status, fields, BytesBody(content))
             case Truncate():

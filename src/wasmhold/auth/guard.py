@@ -1,0 +1,45 @@
+"""The guard before a registry: who asks, and may they?"""
+
+from __future__ import annotations
+
+from ..ports.actor import Actor
+from ..protocol.operations import Operation
+from .policy import Policies
+from .rights import needs
+
+
+class Guard:
+    """No answer of its depends on what the registry holds: it looks at the request alone."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    async def admit(
+        self, authorization: str | None, operation: Operation | None, address: str
+    ) -> Actor:
+        """Who asks, if they may do `operation`; None is what lies at the root of the API.
+
+        `authorization` is the field of that name, `address` the client's.  Raises Unauthorized,
+        Denied, TooManyRequests.
+        """
+        actor = await self.identify(authorization, operation, address)
+        self.check(actor, operation)
+        return actor
+
+    async def identify(
+        self, authorization: str | None, operation: Operation | None, address: str
+    ) -> Actor:
+        """Who asks.  Raises Unauthorized for credentials that are wrong; TooManyRequests."""
+        policy = self._policies.current()
+        user = None
+        if authorization is not None and policy.authenticator is not None:
+            user = await policy.authenticator.authenticate(authorization, needs(operation))
+        return policy.actor(user, address)
+
+    def check(self, actor: Actor, operation: Operation | None) -> None:
+        """Raises Unauthorized, Denied where `actor` may not do `operation`."""
+        self._policies.current().check(actor, needs(operation))
+
+    def refresh(self) -> None:
+        """Look at once whether the files have changed; otherwise they are looked at each second."""
+        self._policies.refresh()
