@@ -168,7 +168,9 @@ def test_refusals_in_any_form_are_read(body):
 
 
 def test_what_a_stranger_says_is_fit_for_a_terminal():
-    body = json.dumps({"errors": [{"code": "X\x1b[31m", "message": "a\nb\0" + "c" * 9999}]}).encode()
+    body = json.dumps(
+        {"errors": [{"code": "X\x1b[31m", "message": "a\nb\0" + "c" * 9999}]}
+    ).encode()
     (entry,) = read_error(Response(400, []), body).answers
     assert entry.code == "X[31m"
     assert entry.message.startswith("a bccc")
@@ -207,6 +209,7 @@ ERRORS = [
     errors.OutOfSpace("x"),
     errors.ContentDamaged("x"),
     errors.FileInvalid("x", errors.Fault("line 1", "y")),
+    errors.Cancelled(),
     errors.Unreachable("registry.example", "x"),
     errors.AuthFailed("registry.example", "x", 401),
     *(kind("x", "y") for kind in errors.InputError.__subclasses__()),

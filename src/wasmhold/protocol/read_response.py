@@ -10,12 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 from ..oci.descriptor import Descriptor, read_descriptor
 from ..oci.digest import Digest
 from ..oci.document import parse_object
-from ..oci.errors import Fault, ManifestInvalid, WasmholdError
+from ..oci.errors import DigestInvalid, Fault, ManifestInvalid, WasmholdError
 from ..oci.media_types import without_parameters
 from . import operations as op
 from . import results as res
 from .errors import read_error
-from .messages import Response, field, field_values
+from .messages import Fields, Response, field, field_values
 from .ranges import parse_held
 
 # ``rel=next`` comes with and without quotes.
@@ -72,10 +72,10 @@ def read_response(operation: op.Operation, response: Response, content: bytes = 
             return res.Deleted()
         case op.ListTags() if status == 200:
             tags = _texts(parse_object(content), "tags")
-            return res.TagsPage(operation.name, tags, _next(response) is not None)
+            return res.TagsPage(operation.name, tags, next_page(response.fields) is not None)
         case op.ListRepositories() if status == 200:
             names = _texts(parse_object(content), "repositories")
-            return res.RepositoriesPage(names, _next(response) is not None)
+            return res.RepositoriesPage(names, next_page(response.fields) is not None)
         case op.ListReferrers() if status == 200:
             return _referrers(response, content)
     raise ResponseInvalid(f"{type(operation).__name__} was answered with the status {status}")
@@ -173,12 +173,21 @@ def _texts(document: Mapping[str, object], key: str) -> tuple[str, ...]:
     return tuple(items)
 
 
-def _next(response: Response) -> Mapping[str, list[str]] | None:
-    """The query of the next page, None on the last one."""
-    for key, value in response.fields:
+def next_page(fields: Fields) -> str | None:
+    """Where a list goes on, None on its last page: opaque, a path or URL to be used as it is."""
+    for key, value in fields:
         if key == b"link" and (match := _NEXT.search(value.decode("latin-1"))):
-            return parse_qs(urlsplit(match[1]).query)
+            return match[1]
     return None
+
+
+def _next_digest(response: Response) -> Digest | None:
+    """``last`` of the next page, where it has one; others page by something of their own."""
+    last = parse_qs(urlsplit(next_page(response.fields) or "").query).get("last", [""])[0]
+    try:
+        return Digest.parse(last)
+    except DigestInvalid:
+        return None
 
 
 def _referrers(response: Response, content: bytes) -> res.ReferrersPage:
@@ -194,6 +203,4 @@ def _referrers(response: Response, content: bytes) -> res.ReferrersPage:
     if faults:
         raise ManifestInvalid(*faults)
     filtered = "artifactType" in field_values(response.fields, b"oci-filters-applied")
-    query = _next(response)
-    last = (query.get("last") or [""])[0] if query is not None else ""
-    return res.ReferrersPage(tuple(found), filtered, Digest.parse(last) if last else None)
+    return res.ReferrersPage(tuple(found), filtered, _next_digest(response))
