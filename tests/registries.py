@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wasmhold.cli.commands.serve import Plan
+from wasmhold.cli.plan import Plan
 from wasmhold.faults import Faults
 from wasmhold.oci import limits
 from wasmhold.ports.runtime import Inline

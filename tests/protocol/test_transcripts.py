@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 
 from tests.registries import application, flags, plan, serving
-from wasmhold.cli.commands.serve import edge
+from wasmhold.cli.wiring import edge
 from wasmhold.servers.asgi import Edge
 from wasmhold.testing.covers import covers
 from wasmhold.testing.senders import to_application, to_asgi, to_url

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.registries import plan
-from wasmhold.cli.commands import serve
+from wasmhold.cli.commands.serve import when_ready
+from wasmhold.cli.wiring import edge
 from wasmhold.servers import granian
 from wasmhold.stores import memory
 
@@ -53,18 +54,18 @@ async def nothing() -> AsyncIterator[bytes]:
 
 def spilling_edge(made):
     memory.MemoryBucket = Spilling
-    return serve.edge(made)
+    return edge(made)
 
 
 def main() -> None:
     ready, *rest = sys.argv[1:]
     made = replace(plan(), body_idle_s=LIMIT_S, send_idle_s=LIMIT_S)
     granian.serve(
-        partial(spilling_edge if rest else serve.edge, made),
+        partial(spilling_edge if rest else edge, made),
         granian.reserve("127.0.0.1", 0),
         shutdown_timeout_s=3,
         head_timeout_ms=int(LIMIT_S * 1000),
-        when_ready=partial(serve._when_ready, Path(ready), "test"),
+        when_ready=partial(when_ready, Path(ready), "test"),
     )
 
 

@@ -3,84 +3,24 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import os
 import sys
-import time
 import tomllib
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from ...faults import Faults
 from ...oci import limits
 from ...oci.errors import WasmholdError
-from ...ports.runtime import Inline, run
-from ...ports.store import Store
-from ...registry import Registry, Settings
+from ...registry import Settings
 from ...servers import granian
-from ...servers.access_log import FORMATS, AccessLog
-from ...servers.application import Application
-from ...servers.asgi import BODY_IDLE_S, SEND_IDLE_S, AsyncioRuntime, Edge, SystemRandomness
-from ...stores.directory.flock import flock
-from ...stores.directory.native import NativeFiles
-from ...stores.directory.root import enter, leave
-from ...stores.directory.store import DirectoryStore
-from ...stores.memory import MemoryStore
+from ...servers.access_log import FORMATS
 from ..group import CommandFailed
-
-_LOG = logging.getLogger("wasmhold")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that the serving process needs to know; it must survive the way into that process."""
-
-    settings: Settings
-    warnings: tuple[str, ...] = ()
-    faults: tuple[tuple[str, str], ...] = ()
-    log: str = "text"
-    body_idle_s: float = BODY_IDLE_S
-    send_idle_s: float = SEND_IDLE_S
-    root: str | None = None  # the store's directory; None: in memory
-    durable: bool = True  # against power loss
-    min_free: int | None = None  # bytes of the disk that pushes leave; None: the store's own rule
-
-
-def open_store(plan: Plan) -> Store:
-    """The store of `plan`, for as long as this process lives.  Raises StoreUnavailable."""
-    runtime, randomness = AsyncioRuntime(), SystemRandomness()
-    if plan.root is None:
-        return MemoryStore(runtime, randomness)
-    with _without_a_loop(plan.root) as files:
-        root = run(enter(files, randomness))
-    served = NativeFiles(plan.root, runtime, locks=flock, durable=plan.durable)
-    return DirectoryStore(served, runtime, randomness, root, _LOG.warning, min_free=plan.min_free)
-
-
-def _without_a_loop(root: str) -> closing[NativeFiles]:
-    """The directory before there is an event loop."""
-    return closing(NativeFiles(root, Inline(time.time, time.sleep), locks=flock))
-
-
-def _check_root(root: Path) -> None:
-    """Make the directory if it is not there, and tell now what a worker could not."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with _without_a_loop(str(root)) as files:
-            run(leave(files, run(enter(files, SystemRandomness()))))
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except WasmholdError as error:
-        reason = str(error)
-    else:
-        return
-    raise CommandFailed(
-        f"cannot use {root}: {reason}", "choose another directory with --root"
-    ) from None
+from ..plan import VERBOSITIES, Plan, Verbosity
+from ..wiring import application, check_root, edge
 
 
 def _default_root() -> Path:
@@ -90,31 +30,6 @@ def _default_root() -> Path:
     return base / "wasmhold" / "registry"
 
 
-def application(plan: Plan) -> Application:
-    """The registry of `plan`, without a socket.
-
-    Raises ValueError, RequestInvalid; StoreUnavailable.
-    """
-    faults = Faults() if plan.faults else None
-    for kind, error in plan.faults:
-        assert faults is not None
-        faults.simulate(kind, error)
-    return Application(
-        Registry(open_store(plan), plan.settings), faults=faults, warnings=plan.warnings
-    )
-
-
-def edge(plan: Plan) -> Edge:
-    """The ASGI application of `plan`; its access log goes to standard error."""
-    line = FORMATS.get(plan.log)
-    return Edge(
-        application(plan),
-        log=None if line is None else AccessLog(sys.stderr.fileno(), line),
-        body_idle_s=plan.body_idle_s,
-        send_idle_s=plan.send_idle_s,
-    )
-
-
 def _address(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, int]:
     host, _, port = value.rpartition(":")
     if not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
@@ -122,6 +37,7 @@ def _address(context: click.Context, parameter: click.Parameter, value: str) -> 
     return host.strip("[]"), int(port)
 
 
+_FILE = click.Path(path_type=Path)
 _UNITS = {"": 1, "KiB": limits.KIB, "MiB": limits.MIB, "GiB": 1024 * limits.MIB}
 
 
@@ -155,7 +71,11 @@ def _read_faults(path: Path | None) -> tuple[tuple[str, str], ...]:
         ) from None
 
 
-def _when_ready(ready_file: Path | None, what: str, url: str) -> None:
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def when_ready(ready_file: Path | None, what: str, url: str) -> None:
     print(f"wasmhold: serving {url} ({what})", file=sys.stderr, flush=True)
     if ready_file is not None:
         # Whoever waits for the file must never read half of it.
@@ -199,10 +119,28 @@ def _when_ready(ready_file: Path | None, what: str, url: str) -> None:
     callback=_address,
     help="Where to accept connections; port 0 takes a free one.",
 )
+@click.option("--tls-cert", metavar="FILE", type=_FILE, help="Serve HTTPS with this certificate.")
+@click.option("--tls-key", metavar="FILE", type=_FILE, help="The key of the certificate.")
+@click.option("--htpasswd", metavar="FILE", type=_FILE, help="Users and their bcrypt hashes.")
+@click.option("--access", metavar="FILE", type=_FILE, help="Who may read, write and delete where.")
 @click.option(
     "--anonymous",
     type=click.Choice(["pull", "push"]),
-    help="What anybody may do when HOST is not loopback.",
+    help="What may be done without a login.",
+)
+@click.option(
+    "--rate-limit",
+    metavar="N",
+    type=click.FloatRange(min=0),
+    default=0,
+    show_default=True,
+    help="Requests in a second from one address; 0 is no bound.",
+)
+@click.option(
+    "--trusted-proxy",
+    metavar="NET",
+    multiple=True,
+    help="Believe what proxies in this network say of the client; may be given again.",
 )
 @click.option("--sparse", is_flag=True, help="Take manifests whose content is not here.")
 @click.option("--read-only", is_flag=True, help="Refuse every change with 403.")
@@ -225,6 +163,8 @@ def _when_ready(ready_file: Path | None, what: str, url: str) -> None:
 @click.option("--warning", metavar="TEXT", multiple=True, help="Say this in every answer.")
 @click.option("--faults", metavar="FILE", type=click.Path(path_type=Path), help="For tests.")
 @click.option("--log", type=click.Choice([*FORMATS, "off"]), default="text", show_default=True)
+@click.option("--verbosity", type=click.Choice(VERBOSITIES), default="info", show_default=True)
+@click.option("--metrics/--no-metrics", default=True, help="Counters at /metrics.")
 @click.option(
     "--ready-file",
     metavar="FILE",
@@ -246,7 +186,13 @@ def serve(
     min_free: int | None,
     workers: int,
     listen: tuple[str, int],
-    anonymous: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    htpasswd: Path | None,
+    access: Path | None,
+    anonymous: Literal["pull", "push"] | None,
+    rate_limit: float,
+    trusted_proxy: tuple[str, ...],
     sparse: bool,
     read_only: bool,
     no_push: bool,
@@ -256,6 +202,8 @@ def serve(
     warning: tuple[str, ...],
     faults: Path | None,
     log: str,
+    verbosity: Verbosity,
+    metrics: bool,
     ready_file: Path | None,
     shutdown_timeout: int,
 ) -> None:
@@ -286,6 +234,15 @@ def serve(
         warning,
         _read_faults(faults),
         log,
+        verbosity,
+        metrics,
+        htpasswd=_absolute(htpasswd),
+        access=_absolute(access),
+        anonymous=anonymous,
+        tls_cert=_absolute(tls_cert),
+        tls_key=_absolute(tls_key),
+        rate_limit=rate_limit,
+        trusted_proxies=trusted_proxy,
     )
     try:
         application(plan)  # what cannot be built is told here, not by a worker that dies
@@ -294,7 +251,7 @@ def serve(
     what = "memory, 1 worker"
     if not memory:
         folder = (root or _default_root()).absolute()
-        _check_root(folder)
+        check_root(folder)
         plan = replace(plan, root=str(folder), durable=not no_sync, min_free=min_free)
         what = f"directory {folder}, {workers} worker{'s' if workers > 1 else ''}"
     try:
@@ -316,5 +273,5 @@ def serve(
         workers=workers,
         respawn=not memory,  # what was in memory is gone: that is not hidden
         shutdown_timeout_s=shutdown_timeout,
-        when_ready=partial(_when_ready, ready_file, what),
+        when_ready=partial(when_ready, ready_file, what),
     )
