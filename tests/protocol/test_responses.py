@@ -210,6 +210,7 @@ ERRORS = [
     errors.ContentDamaged("x"),
     errors.FileInvalid("x", errors.Fault("line 1", "y")),
     errors.Cancelled(),
+    errors.CannotList("x", "y"),
     errors.Unreachable("registry.example", "x"),
     errors.AuthFailed("registry.example", "x", 401),
     *(kind("x", "y") for kind in errors.InputError.__subclasses__()),
