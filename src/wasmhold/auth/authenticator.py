@@ -9,10 +9,10 @@ from typing import Final, Protocol
 from ..oci.errors import Unauthorized
 from ..protocol.operations import Operation
 from .logins import Logins
-from .rights import Need, needs
+from .rights import Need, Right, needs
 
 _REALM: Final = 'Basic realm="wasmhold", charset="UTF-8"'
-_SCOPES: Final = {"read": "pull", "write": "push", "delete": "delete"}
+_SCOPES: Final = {Right.READ: "pull", Right.WRITE: "push", Right.DELETE: "delete"}
 
 
 class Authenticator(Protocol):
@@ -30,8 +30,9 @@ class Authenticator(Protocol):
 
 def basic_challenge(need: Need) -> str:
     """A challenge of RFC 7617; `scope` and `error` are as olareg's, for people and log readers."""
-    scope = f"repository:{need.repository}" if need.repository else "registry:"
-    return f'{_REALM}, scope="{scope}:{_SCOPES[need.right.value]}", error="unauthorized"'
+    right, repository = need
+    scope = f"repository:{repository}" if repository else "registry:"
+    return f'{_REALM}, scope="{scope}:{_SCOPES[right]}", error="unauthorized"'
 
 
 def challenge_for(operation: Operation | None) -> str:
@@ -69,9 +70,9 @@ class BasicAuthenticator:
             reason = "the credentials are none of the scheme Basic (RFC 7617)"
             raise Unauthorized(self.challenge(need), reason)
         user, password = login
-        if not await self._logins.is_valid(user, password):
-            raise Unauthorized(self.challenge(need), "wrong user name or password")
-        return user
+        if self._logins.remembers(user, password) or await self._logins.is_valid(user, password):
+            return user
+        raise Unauthorized(self.challenge(need), "wrong user name or password")
 
     def challenge(self, need: Need) -> str:
         return basic_challenge(need)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..ports.actor import Actor
 from ..protocol.operations import Operation
 from .policy import Policies
-from .rights import needs
+from .rights import Need, needs
 
 
 class Guard:
@@ -22,23 +22,22 @@ class Guard:
         `authorization` is the field of that name, `address` the client's.  Raises Unauthorized,
         Denied, TooManyRequests.
         """
-        actor = await self.identify(authorization, operation, address)
-        self.check(actor, operation)
+        need = needs(operation)
+        actor = await self.identify(authorization, need, address)
+        self.check(actor, need)
         return actor
 
-    async def identify(
-        self, authorization: str | None, operation: Operation | None, address: str
-    ) -> Actor:
+    async def identify(self, authorization: str | None, need: Need, address: str) -> Actor:
         """Who asks.  Raises Unauthorized for credentials that are wrong; TooManyRequests."""
         policy = self._policies.current()
         user = None
         if authorization is not None and policy.authenticator is not None:
-            user = await policy.authenticator.authenticate(authorization, needs(operation))
+            user = await policy.authenticator.authenticate(authorization, need)
         return policy.actor(user, address)
 
-    def check(self, actor: Actor, operation: Operation | None) -> None:
-        """Raises Unauthorized, Denied where `actor` may not do `operation`."""
-        self._policies.current().check(actor, needs(operation))
+    def check(self, actor: Actor, need: Need) -> None:
+        """Raises Unauthorized, Denied where `actor` may not have what they need."""
+        self._policies.current().check(actor, need)
 
     def refresh(self) -> None:
         """Look at once whether the files have changed; otherwise they are looked at each second."""

@@ -82,21 +82,30 @@ class Logins:
 
     def __init__(self, users: Mapping[str, str], check: Check, cores: Cores, secret: bytes) -> None:
         """`users`: name to bcrypt hash.  `secret`: 16 bytes or more that nobody can guess."""
-        self._users, self._check, self._cores, self._secret = users, check, cores, secret
+        self._users, self._check, self._cores = users, check, cores
+        self._keyed = hashlib.blake2b(key=secret, digest_size=32)
         self._hashes = sorted(users.values()) or [_NOBODY]
         self._choice = hashlib.blake2b("\n".join(self._hashes).encode()).digest()
         self._good: dict[str, tuple[bytes, float]] = {}  # user: MAC of the login, when
         self._flights: dict[bytes, _Flight] = {}
 
+    def remembers(self, user: str, password: bytes) -> bool:
+        """Whether this login was good a short time ago; what every further request asks."""
+        known = self._good.get(user)
+        return (
+            known is not None
+            and 0 <= self._cores.runtime.now() - known[1] < KEPT_S
+            and hmac.compare_digest(known[0], self._mac(user, password))
+        )
+
+    def _mac(self, user: str, password: bytes) -> bytes:
+        mac = self._keyed.copy()
+        mac.update(user.encode() + b":" + password)
+        return mac.digest()
+
     async def is_valid(self, user: str, password: bytes) -> bool:
         """Raises TooManyRequests where too many logins are being checked."""
-        login = user.encode() + b":" + password
-        mac = hashlib.blake2b(login, key=self._secret, digest_size=32).digest()
-        known = self._good.get(user)
-        if known is not None and hmac.compare_digest(known[0], mac):
-            if 0 <= self._cores.runtime.now() - known[1] < KEPT_S:
-                return True
-            del self._good[user]
+        mac = self._mac(user, password)
         while (flight := self._flights.get(mac)) is not None:
             await flight.landed.wait()
             if flight.result is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, TypeAlias
 
 from ..protocol import operations as op
 
@@ -16,12 +16,8 @@ class Right(Enum):
     DELETE = "delete"
 
 
-class Need(NamedTuple):
-    """A right in a repository; None: the root of the API, which is only ever read."""
-
-    right: Right
-    repository: str | None
-
+# A right, and the repository in which; None: the root of the API, which is only ever read.
+Need: TypeAlias = tuple[Right, str | None]
 
 ALL: Final = tuple(Right)
 
@@ -45,11 +41,11 @@ RIGHTS: Final[dict[type[op.Operation], Right]] = {
     op.DeleteBlob: Right.DELETE,
 }
 
-ROOT: Final = Need(Right.READ, None)
+ROOT: Final[Need] = Right.READ, None
 
 
 def needs(operation: op.Operation | None) -> Need:
     """What `operation` needs; None is what lies beside the repositories, such as metrics."""
     if operation is None:
         return ROOT
-    return Need(RIGHTS[type(operation)], op.repository_of(operation))
+    return RIGHTS[type(operation)], op.repository_of(operation)

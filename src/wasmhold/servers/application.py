@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from ..auth.authenticator import challenge_for
 from ..auth.guard import Guard
+from ..auth.rights import needs
 from ..faults import Close, Faults, Status, Truncate
 from ..oci import limits
 from ..oci.errors import WasmholdError
-from ..ports.actor import ANYBODY, Actor
+from ..ports.actor import Actor
 from ..ports.body import Body, BytesBody
 from ..protocol import Request, Response, read, write, write_error
 from ..protocol.errors import API_VERSION, JSON, error_body
@@ -45,6 +47,12 @@ class Answered(NamedTuple):
     response: Response
     operation: Operation | None
     actor: Actor
+
+
+@lru_cache(1024)
+def _nobody(address: str) -> Actor:
+    """Who asks from `address`, as long as that is all that is known."""
+    return Actor(address=address)
 
 
 class _Half:
@@ -109,14 +117,15 @@ class Application:
         wants it, and nothing else.
         """
         operation: Operation | None = None
-        actor = ANYBODY if address == "-" else Actor(address=address)
+        actor = _nobody(address)
         try:
             operation = read(request)
             if self.guard is not None:
+                need = needs(operation)
                 authorization = field(request.fields, b"authorization")
                 # Who asks is known before it is decided, so that a log tells who was refused.
-                actor = await self.guard.identify(authorization, operation, address)
-                self.guard.check(actor, operation)
+                actor = await self.guard.identify(authorization, need, address)
+                self.guard.check(actor, need)
             action = self.faults.meet(operation) if self.faults else None
             if action is not None:
                 response = await self._simulate(action, actor, operation, body)
