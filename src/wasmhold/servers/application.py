@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from ..auth.authenticator import challenge_for
+from ..auth.authenticator import challenge_for, parse_basic
 from ..auth.guard import Guard
-from ..auth.rights import needs
+from ..auth.rights import Need, needs
 from ..faults import Close, Faults, Status, Truncate
 from ..oci import limits
-from ..oci.errors import WasmholdError
+from ..oci.errors import Denied, Unauthorized, WasmholdError
 from ..ports.actor import Actor
 from ..ports.body import Body, BytesBody
 from ..protocol import Request, Response, read, write, write_error
@@ -20,6 +21,7 @@ from ..protocol.errors import API_VERSION, JSON, error_body
 from ..protocol.messages import field
 from ..protocol.operations import Operation
 from ..registry import Registry
+from .rate_limit import Limiter, by_address, by_user
 
 _LOG = logging.getLogger("wasmhold")
 _SIMULATED: Final = (b"wasmhold-simulated", b"1")
@@ -96,15 +98,17 @@ class Application:
         registry: Registry,
         *,
         guard: Guard | None = None,
+        limiter: Limiter | None = None,
         faults: Faults | None = None,
         warnings: Sequence[str] = (),
     ) -> None:
-        """`guard` None: everybody may do everything.
+        """`guard` None: everybody may do everything; `limiter` None: as often as they like.
 
         Raises ValueError when the warnings are more than an answer may carry.
         """
         self.registry = registry
         self.guard = guard
+        self._limiter = limiter
         self.faults = faults
         self._warnings = [warning_field(text) for text in warnings]
         if sum(len(value) for _, value in self._warnings) > limits.WARNINGS:
@@ -119,12 +123,13 @@ class Application:
         operation: Operation | None = None
         actor = _nobody(address)
         try:
+            if self._limiter is not None:
+                self._limiter.check(by_address(address))
             operation = read(request)
             if self.guard is not None:
                 need = needs(operation)
-                authorization = field(request.fields, b"authorization")
                 # Who asks is known before it is decided, so that a log tells who was refused.
-                actor = await self.guard.identify(authorization, need, address)
+                actor = await self._identify(self.guard, request, need, address)
                 self.guard.check(actor, need)
             action = self.faults.meet(operation) if self.faults else None
             if action is not None:
@@ -132,6 +137,8 @@ class Application:
             else:
                 response = write(operation, await self.registry.perform(actor, operation, body))
         except WasmholdError as error:
+            if isinstance(error, Denied):
+                _LOG.debug("refused to %s: %s", address, error)
             response = write_error(error, operation)
         except ConnectionCut:
             raise
@@ -146,6 +153,32 @@ class Application:
             await response.body.aclose()
             response = Response(response.status, response.fields)
         return Answered(response, operation, actor)
+
+    async def admit(self, request: Request, address: str) -> Actor:
+        """Who asks for what is no operation and lies at the root of the API, if they may.
+
+        Raises Unauthorized, Denied, TooManyRequests.
+        """
+        if self._limiter is not None:
+            self._limiter.check(by_address(address))
+        actor = _nobody(address)
+        if self.guard is not None:
+            actor = await self._identify(self.guard, request, needs(None), address)
+            self.guard.check(actor, needs(None))
+        return actor
+
+    async def _identify(self, guard: Guard, request: Request, need: Need, address: str) -> Actor:
+        authorization = field(request.fields, b"authorization")
+        try:
+            actor = await guard.identify(authorization, need, address)
+        except Unauthorized:
+            login = None if authorization is None else parse_basic(authorization)
+            if login is not None:
+                _LOG.info("failed login as %s from %s", json.dumps(login[0][:64]), address)
+            raise
+        if self._limiter is not None and actor.name is not None:
+            self._limiter.check(by_user(actor.name))
+        return actor
 
     async def _simulate(
         self, action: Status | Close | Truncate, actor: Actor, operation: Operation, body: Body
