@@ -16,6 +16,7 @@ from wasmhold.oci import media_types
 from wasmhold.oci.descriptor import Descriptor
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.errors import ManifestInvalid
+from wasmhold.oci.layout import REF_NAME, tag_of
 from wasmhold.oci.manifest import parse_manifest
 from wasmhold.ports.runtime import run
 from wasmhold.ports.store import StoredManifest
@@ -92,8 +93,8 @@ BAD = [b"", b"[]", b"{", b'{"manifests": {}}', b"\xff", b'{"manifests": 1}', b'{
 
 @pytest.mark.parametrize(("text", "tag"), NAMES)
 def test_names_of_entries(text, tag):
-    entry = Descriptor("a/b", Digest.of(b"a"), 1, annotations={index.REF_NAME: text})
-    assert index.tag_of(entry) == tag
+    entry = Descriptor("a/b", Digest.of(b"a"), 1, annotations={REF_NAME: text})
+    assert tag_of(entry) == tag
 
 
 @pytest.mark.parametrize("content", BAD)

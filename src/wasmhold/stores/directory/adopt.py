@@ -29,6 +29,7 @@ from ...oci.children import is_manifest, is_required
 from ...oci.descriptor import Descriptor
 from ...oci.digest import DEFAULT_ALGORITHM, HEX_LENGTH, Digest
 from ...oci.errors import ManifestInvalid, NameInvalid, StoreUnavailable
+from ...oci.layout import tag_of
 from ...oci.limits import MIB
 from ...oci.manifest import Manifest, parse_manifest
 from . import paths
@@ -41,7 +42,6 @@ from .index import (
     read_kept,
     remember,
     replace_file,
-    tag_of,
     write_state,
 )
 from .paths import RepositoryPaths

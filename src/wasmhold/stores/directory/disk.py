@@ -9,6 +9,7 @@ from typing import Final
 
 from ...oci.digest import Digest, hasher
 from ...oci.errors import StoreUnavailable
+from ...oci.layout import LAYOUT
 from ...ports.runtime import Gate, Randomness, Runtime
 from ..memo import Memo
 from ..pieces import feed
@@ -22,8 +23,6 @@ _VERIFIED: Final = 256 * 1024  # files that are known to hash to their digest
 
 # The kernel's clock for times of files goes in steps: within one, two changes look like one.
 STEP_NS: Final = 20_000_000
-
-LAYOUT: Final = b'{"imageLayoutVersion": "1.0.0"}'  # image-spec, "oci-layout file"
 
 
 @dataclass(slots=True)

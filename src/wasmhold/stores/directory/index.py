@@ -31,6 +31,7 @@ from ...oci.descriptor import Descriptor, read_descriptor
 from ...oci.digest import Digest
 from ...oci.document import parse_object
 from ...oci.errors import Fault, ManifestInvalid, OutOfSpace, StoreUnavailable, TagInvalid
+from ...oci.layout import REF_NAME, tag_of
 from ...oci.manifest import parse_manifest
 from ...oci.reference import parse_tag
 from . import paths
@@ -38,7 +39,6 @@ from .disk import Disk
 from .files import Absent, Exists, Files, FilesError, Status
 from .paths import RepositoryPaths
 
-REF_NAME: Final = "org.opencontainers.image.ref.name"
 ENTRIES_HASH: Final = "org.wasmhold.index"  # the digest of the entries, in a document of ours
 CHILD: Final = "org.wasmhold.child"  # in ``index.kept``: no entry of its own, an index led to it
 
@@ -76,15 +76,6 @@ class Index:
     @property
     def untagged(self) -> dict[Digest, Descriptor]:
         return {entry.digest: entry for entry in self.entries if tag_of(entry) is None}
-
-
-def tag_of(entry: Descriptor) -> str | None:
-    """The tag that an entry names; of a whole reference, as some tools write it, its tag."""
-    text = entry.annotations.get(REF_NAME, "").partition("@")[0]
-    try:
-        return parse_tag(text.rpartition(":")[2])
-    except TagInvalid:
-        return None
 
 
 def _line(entry: Mapping[str, object]) -> str:
