@@ -28,6 +28,7 @@ class Plan:
     body_idle_s: float = BODY_IDLE_S
     send_idle_s: float = SEND_IDLE_S
     root: str | None = None  # the store's directory; None: in memory
+    workers: int = 1  # processes that serve together
     durable: bool = True  # against power loss
     min_free: int | None = None  # bytes of the disk that pushes leave; None: the store's own rule
     htpasswd: str | None = None  # file of users and bcrypt hashes

@@ -22,6 +22,7 @@ from ..stores.directory.root import enter, leave
 from ..stores.directory.store import DirectoryStore
 from ..stores.memory import MemoryStore
 from .group import CommandFailed
+from .guarding import guard
 from .plan import Plan
 
 _LOG = logging.getLogger("wasmhold")
@@ -63,14 +64,17 @@ def check_root(root: Path) -> None:
 def application(plan: Plan) -> Application:
     """The registry of `plan`, without a socket.
 
-    Raises ValueError, RequestInvalid; StoreUnavailable.
+    Raises ValueError, RequestInvalid; FileInvalid; StoreUnavailable.
     """
     faults = Faults() if plan.faults else None
     for kind, error in plan.faults:
         assert faults is not None
         faults.simulate(kind, error)
     return Application(
-        Registry(open_store(plan), plan.settings), faults=faults, warnings=plan.warnings
+        Registry(open_store(plan), plan.settings),
+        guard=guard(plan),
+        faults=faults,
+        warnings=plan.warnings,
     )
 
 

@@ -19,6 +19,7 @@ from ...registry import Settings
 from ...servers import granian
 from ...servers.access_log import FORMATS
 from ..group import CommandFailed
+from ..guarding import access_files
 from ..plan import VERBOSITIES, Plan, Verbosity
 from ..wiring import application, check_root, edge
 
@@ -217,15 +218,19 @@ def serve(
             "--root, --no-sync, --workers, --min-free do not fit"
         )
     host, port = listen
-    if not _is_loopback(host) and anonymous is None:
+    if access is not None and anonymous is not None:
         raise click.UsageError(
-            f"{host} is not loopback and nobody has to log in: say --anonymous pull or "
-            "--anonymous push if that is meant"
+            "--anonymous goes without --access: say it in the access file, with anonymous = true"
+        )
+    if not _is_loopback(host) and htpasswd is None and access is None and anonymous is None:
+        raise click.UsageError(
+            f"{host} is not loopback and nobody has to log in: say who may with --htpasswd or "
+            "--access, or --anonymous pull or push if anybody may"
         )
     plan = Plan(
         Settings(
             sparse=sparse,
-            read_only=read_only or anonymous == "pull",
+            read_only=read_only,
             push=not no_push,
             delete=not no_delete,
             immutable_tags=immutable_tags,
@@ -236,6 +241,7 @@ def serve(
         log,
         verbosity,
         metrics,
+        workers=workers,
         htpasswd=_absolute(htpasswd),
         access=_absolute(access),
         anonymous=anonymous,
@@ -246,8 +252,11 @@ def serve(
     )
     try:
         application(plan)  # what cannot be built is told here, not by a worker that dies
+        files = access_files(plan)
     except (ValueError, WasmholdError) as error:
         raise click.UsageError(str(error)) from None
+    for text in () if files is None else files.warnings():
+        print(f"wasmhold: warning: {text}", file=sys.stderr, flush=True)
     what = "memory, 1 worker"
     if not memory:
         folder = (root or _default_root()).absolute()

@@ -1,0 +1,33 @@
+"""From a plan to the guard before the registry."""
+
+from __future__ import annotations
+
+import os
+
+from ..auth.files import AccessFiles
+from ..auth.guard import Guard
+from ..auth.htpasswd import check
+from ..auth.logins import Cores
+from ..servers.asgi import AsyncioRuntime, SystemRandomness
+from .plan import Plan
+
+
+def access_files(plan: Plan) -> AccessFiles | None:
+    """The files of `plan`, read; None: everybody may do everything.  Raises FileInvalid."""
+    if plan.htpasswd is None and plan.access is None and plan.anonymous is None:
+        return None
+    return AccessFiles(
+        plan.htpasswd,
+        plan.access,
+        plan.anonymous,
+        check=check,
+        # All workers together keep no more cores busy than there are, where there are enough.
+        cores=Cores(AsyncioRuntime(), max(1, (os.cpu_count() or 1) // plan.workers)),
+        randomness=SystemRandomness(),
+    )
+
+
+def guard(plan: Plan) -> Guard | None:
+    """Raises FileInvalid."""
+    files = access_files(plan)
+    return None if files is None else Guard(files)
