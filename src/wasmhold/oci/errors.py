@@ -300,6 +300,7 @@ class BodyStalled(WasmholdError):
 
     code = "SIZE_INVALID"
     status = 408
+    retryable = True
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no byte of the body came for {seconds:g} s: nothing was stored")
@@ -310,6 +311,7 @@ class BodyCut(WasmholdError):
 
     code = "SIZE_INVALID"
     status = 400
+    retryable = True
 
     def __init__(self) -> None:
         super().__init__("the body ended too early: nothing was stored")
