@@ -14,7 +14,7 @@ from wasmhold.testing.covers import covers
 SOURCE = Path(__file__).parents[2] / "src" / "wasmhold"
 
 # fmt: off
-PURE = {"oci", "ports", "protocol", "registry", "faults"}
+PURE = {"oci", "wasm", "ports", "protocol", "registry", "faults"}
 # What also runs in a Wasm guest: no event loop, no thread, no import inside a function.
 GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "auth/", "stores/", "servers/application.py")
 # What a guest does without: locks between processes, bcrypt.
@@ -22,6 +22,7 @@ NATIVE_ONLY = {"stores/directory/flock.py", "auth/htpasswd.py"}
 NATIVE_MODULES = tuple(f"{file.removesuffix('.py')}/" for file in NATIVE_ONLY)
 MAY_IMPORT: dict[str, set[str] | None] = {
     "oci":      set(),
+    "wasm":     set(),
     "ports":    {"oci"},
     "protocol": {"oci", "ports"},
     "registry": {"oci", "protocol", "ports"},
@@ -31,7 +32,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "servers":  {"oci", "protocol", "ports", "registry", "auth", "faults"},
     "client":   {"oci", "protocol", "ports"},
     "testing":  {
-        "oci", "protocol", "ports", "registry", "auth", "faults", "stores", "servers", "client",
+        "oci", "wasm", "protocol", "ports", "registry", "auth", "faults", "stores", "servers",
+        "client",
     },
     "cli":      None,  # anything
 }
