@@ -32,6 +32,14 @@ class StoredManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Space:
+    """Bytes of a disk: those that are free, and how many of them pushes leave alone."""
+
+    free: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
 class Collected:
     """What one round of a collection did: counts of things, bytes of data, and the rest."""
 
@@ -163,8 +171,15 @@ class Store(Blobs, Uploads, Manifests, Tags, Protocol):
         """
         ...
 
-    async def maintain(self) -> float:
-        """Do what time brings about; returns after how many seconds it wants to be called again."""
+    async def maintain(self, told: Callable[[Collected], None] = lambda collected: None) -> float:
+        """Do what time brings about; returns after how many seconds it wants to be called again.
+
+        `told` hears of each round of a collection.
+        """
+        ...
+
+    async def space(self) -> Space | None:
+        """What the disk has left; None: there is no disk, or its host cannot tell."""
         ...
 
     async def settle(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ...oci.descriptor import Descriptor
@@ -127,14 +127,17 @@ class BucketStore:
     async def collect(self, grace_s: float, *, untagged: bool = False) -> Collected:
         return await self._collector.collect(grace_s, untagged=untagged)
 
-    async def maintain(self) -> float:
+    async def maintain(self, told: Callable[[Collected], None] = lambda collected: None) -> float:
         now = self._runtime.now()
         if self._collection_due is None:  # nothing is ever done because a process starts
             self._collection_due = now + COLLECTION_EVERY_S
         elif now >= self._collection_due:
-            await self.collect(COLLECTION_GRACE_S)
+            told(await self.collect(COLLECTION_GRACE_S))
             self._collection_due = self._runtime.now() + COLLECTION_EVERY_S
         return max(0.0, self._collection_due - now)
+
+    async def space(self) -> None:
+        return
 
     async def settle(self) -> None:
         return

@@ -10,13 +10,14 @@ from typing import Final
 
 from ...oci.errors import OutOfSpace
 from ...oci.limits import MIB
+from ...ports.store import Space
 from .files import Files
 
 LEAST: Final = 1024 * MIB  # bytes that must be free, where nobody says another number
 LEAST_SHARE: Final = 0.02  # or this share of the file system, whichever is more
 
 
-class Space:
+class Reserve:
     """`least` bytes must be free, None: as above, 0: none, and nobody is asked.
 
     Where the host cannot tell, anything goes.
@@ -26,15 +27,19 @@ class Space:
         self._files = files
         self._least = least
 
-    async def check(self) -> None:
-        """Before something is pushed.  Raises OutOfSpace."""
-        found = None if self._least == 0 else await self._files.free_space()
+    async def left(self) -> Space | None:
+        found = await self._files.free_space()
         if found is None:
-            return
+            return None
         free, total = found
         least = max(LEAST, int(total * LEAST_SHARE)) if self._least is None else self._least
-        if free < least:
+        return Space(free, least)
+
+    async def check(self) -> None:
+        """Before something is pushed.  Raises OutOfSpace."""
+        space = None if self._least == 0 else await self.left()
+        if space is not None and space.free < space.kept:
             raise OutOfSpace(
-                f"the registry has {free // MIB} MiB left and keeps {least // MIB} free: "
-                "delete something, or ask its operator"
+                f"the registry has {space.free // MIB} MiB left and keeps {space.kept // MIB} "
+                "free: delete something, or ask its operator"
             )

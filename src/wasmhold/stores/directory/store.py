@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Final
@@ -12,7 +12,7 @@ from ...oci.digest import Digest
 from ...oci.manifest import Manifest
 from ...ports.body import Body
 from ...ports.runtime import Randomness, Runtime
-from ...ports.store import Collected, StoredManifest, TagGuard
+from ...ports.store import Collected, Space, StoredManifest, TagGuard
 from .adopt import Adoption
 from .blobs import DirectoryBlobs
 from .catalog import Catalog
@@ -26,7 +26,7 @@ from .index import Indexes, Tell
 from .manifests import DirectoryManifests
 from .referrers import DirectoryReferrers
 from .root import Root
-from .space import Space
+from .space import Reserve
 from .tags import DirectoryTags
 from .uploads import DirectoryUploads
 
@@ -51,7 +51,7 @@ class DirectoryStore:
 
         Pushes are refused while fewer than `min_free` bytes are free; None: as `space.py` says.
         """
-        self._space = Space(files, min_free)
+        self._space = Reserve(files, min_free)
         self._runtime = runtime
         self._disk = Disk(files, runtime, randomness, root.tmp)
         self._look = Adoption(self._disk, tell).look
@@ -171,16 +171,19 @@ class DirectoryStore:
     async def collect(self, grace_s: float, *, untagged: bool = False) -> Collected:
         return await self._collector.collect(grace_s, untagged=untagged)
 
-    async def maintain(self) -> float:
+    async def maintain(self, told: Callable[[Collected], None] = lambda collected: None) -> float:
         index_s = await self._indexes.work_off()
         now = self._runtime.now()
         if self._collection_due is None:  # nothing that depends on what is stored, at the start
             await self._collector.sweep()
             self._collection_due = now + COLLECTION_EVERY_S
         elif now >= self._collection_due:
-            await self.collect(COLLECTION_GRACE_S)
+            told(await self.collect(COLLECTION_GRACE_S))
             self._collection_due = self._runtime.now() + COLLECTION_EVERY_S
         return max(0.0, min(index_s, self._collection_due - now))
+
+    async def space(self) -> Space | None:
+        return await self._space.left()
 
     # ---- what operators ask
 
