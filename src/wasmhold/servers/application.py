@@ -90,6 +90,14 @@ def warning_field(text: str) -> tuple[bytes, bytes]:
     return b"warning", f'299 - "{quoted}"'.encode()
 
 
+def warning_fields(texts: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """Raises ValueError also when they are together more than an answer may carry."""
+    fields = [warning_field(text) for text in texts]
+    if sum(len(value) for _, value in fields) > limits.WARNINGS:
+        raise ValueError(f"all warnings together have more than {limits.WARNINGS} bytes")
+    return fields
+
+
 class Application:
     """One registry, its guard and simulated faults, and the warnings that every answer carries."""
 
@@ -110,9 +118,7 @@ class Application:
         self.guard = guard
         self._limiter = limiter
         self.faults = faults
-        self._warnings = [warning_field(text) for text in warnings]
-        if sum(len(value) for _, value in self._warnings) > limits.WARNINGS:
-            raise ValueError(f"all warnings together have more than {limits.WARNINGS} bytes")
+        self._warnings = warning_fields(warnings)
 
     async def handle(self, request: Request, body: Body, address: str = "-") -> Answered:
         """The response, whose body the caller closes, and what was asked for, if it was anything.
