@@ -21,11 +21,12 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces, Loops
 from granian.http import HTTP1Settings
 
+from .capacity import connections
+
 HEAD_TIMEOUT_MS: Final = 20_000  # for all lines of a request's head
 # Bytes that are read from a connection at once, so also the limit of a request's head.  A body
 # comes in chunks of this size, and each costs a way between two threads (decision 0034).
 READ_SIZE: Final = 512 * 1024
-CONNECTIONS: Final = 2048  # open ones for each worker, idle ones too
 BACKLOG: Final = 1024
 
 
@@ -91,7 +92,7 @@ def serve(
         loop=Loops.auto,
         websockets=False,
         backlog=BACKLOG,
-        backpressure=CONNECTIONS,
+        backpressure=connections(workers, READ_SIZE),
         workers_kill_timeout=shutdown_timeout_s,
         respawn_failed_workers=respawn,
         log_access=False,
