@@ -14,7 +14,7 @@ from wasmhold.auth.guard import Guard
 from wasmhold.auth.htpasswd import check, hash_password
 from wasmhold.auth.logins import Cores
 from wasmhold.auth.policy import Fixed, Policy
-from wasmhold.auth.rights import ALL, Right
+from wasmhold.auth.rights import ALL, Right, needs
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.errors import Denied, FileInvalid, Unauthorized
 from wasmhold.ports.runtime import Inline, run
@@ -25,6 +25,13 @@ from wasmhold.testing.covers import covers
 ONE, TWO = hash_password(b"one", 4), hash_password(b"two", 4)
 D = Digest.of(b"x")
 GET, PUSH, DELETE = op.GetBlob("a", D), op.PushBlob("a", D), op.DeleteBlob("a", D)
+
+
+def admit(guard, authorization, operation, address="1.2.3.4"):
+    need = needs(operation)
+    actor = run(guard.identify(authorization, need, address))
+    guard.check(actor, need)
+    return actor
 
 
 class Clock:
@@ -57,7 +64,7 @@ class Place:
         """The name of who may, or the error."""
         field = None if login is None else f"Basic {base64.b64encode(login.encode()).decode()}"
         try:
-            return run(self.guard.admit(field, operation, "1.2.3.4")).name
+            return admit(self.guard, field, operation).name
         except (Unauthorized, Denied) as error:
             return type(error)
 
@@ -232,9 +239,9 @@ def test_any_authenticator_fits():
             return f"Sticker for={need[0].value}"
 
     guard = Guard(Fixed(Policy(for_everybody(users=True, anonymous=()), Sticker())))
-    assert run(guard.admit("me", DELETE, "-")).name == "me"
+    assert admit(guard, "me", DELETE).name == "me"
     with pytest.raises(Unauthorized) as caught:
-        run(guard.admit(None, DELETE, "-"))
+        admit(guard, None, DELETE)
     assert caught.value.challenge == "Sticker for=delete"
     assert tuple(Right) == ALL
 
@@ -242,8 +249,8 @@ def test_any_authenticator_fits():
 def test_an_actor_knows_what_may_be_read(tmp_path):
     place = Place(tmp_path, f"x:{ONE}\n", acl("a/*", 'members = ["x"]', '["read"]'))
     field = f"Basic {base64.b64encode(b'x:one').decode()}"
-    actor = run(place.guard.admit(field, None, "1.2.3.4"))
+    actor = admit(place.guard, field, None)
     assert (actor.name, actor.address) == ("x", "1.2.3.4")
     assert [actor.reads(name) for name in ("a/b", "b")] == [True, False]
     everything = Place(tmp_path, f"x:{ONE}\n")
-    assert run(everything.guard.admit(field, None, "1.2.3.4")).reads is None
+    assert admit(everything.guard, field, None).reads is None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..ports.actor import Actor
-from ..protocol.operations import Operation
 from .policy import Policies
-from .rights import Need, needs
+from .rights import Need
 
 
 class Guard:
@@ -14,21 +13,12 @@ class Guard:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
 
-    async def admit(
-        self, authorization: str | None, operation: Operation | None, address: str
-    ) -> Actor:
-        """Who asks, if they may do `operation`; None is what lies at the root of the API.
-
-        `authorization` is the field of that name, `address` the client's.  Raises Unauthorized,
-        Denied, TooManyRequests.
-        """
-        need = needs(operation)
-        actor = await self.identify(authorization, need, address)
-        self.check(actor, need)
-        return actor
-
     async def identify(self, authorization: str | None, need: Need, address: str) -> Actor:
-        """Who asks.  Raises Unauthorized for credentials that are wrong; TooManyRequests."""
+        """Who asks.
+
+        `authorization` is the field of that name, `address` the client's.  Raises Unauthorized for
+        credentials that are wrong; TooManyRequests.
+        """
         policy = self._policies.current()
         user = None
         if authorization is not None and policy.authenticator is not None:
