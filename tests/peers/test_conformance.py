@@ -13,17 +13,19 @@ import subprocess
 import pytest
 
 from tests.registries import serving
+from wasmhold.auth.htpasswd import hash_password
 from wasmhold.testing.covers import covers
 
 PROGRAM = shutil.which("conformance")
 
 # fmt: off
 RUNS = [
-    # OCI_VERSION, further settings,            passed, workers on a directory; 0: in memory
-    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   0),
-    ("1.1",        {},                          860,    0),
-    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   1),
-    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   2),
+    # OCI_VERSION, further settings,            passed, workers on a directory (0: in memory), a login
+    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   0,                                     False),
+    ("1.1",        {},                          860,    0,                                     False),
+    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   1,                                     False),
+    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   2,                                     False),
+    ("dev",        {"OCI_DATA_SPARSE": "true"}, 1032,   2,                                     True),
 ]
 # fmt: on
 
@@ -40,13 +42,19 @@ def judge(text: str) -> dict[str, int]:
     return {key: int(count) for key, count in _COUNT.findall(text)}
 
 
-@covers("BR-098", "BR-142", "OW-192", "DS-027")
+@covers("BR-098", "BR-142", "OW-192", "OW-163", "DS-027")
 @pytest.mark.peer
 @pytest.mark.skipif(PROGRAM is None, reason="the program `conformance` is not on PATH")
-@pytest.mark.parametrize(("version", "settings", "passed", "workers"), RUNS)
-def test_conformance(version, settings, passed, workers, tmp_path):
+@pytest.mark.parametrize(("version", "settings", "passed", "workers", "login"), RUNS)
+def test_conformance(version, settings, passed, workers, login, tmp_path):
     store = ["--root", str(tmp_path / "root"), "--workers", str(workers)]
-    with serving("--sparse", "--log", "off", store=store if workers else ["--memory"]) as server:
+    flags = ["--sparse", "--log", "off"]
+    if login:
+        users = tmp_path / "users"
+        users.write_text(f"suite:{hash_password(b'its password', 5)}\n")
+        flags += ["--htpasswd", str(users)]
+        settings = {**settings, "OCI_USERNAME": "suite", "OCI_PASSWORD": "its password"}
+    with serving(*flags, store=store if workers else ["--memory"]) as server:
         environment = {
             "HOME": str(tmp_path),
             "OCI_REGISTRY": server.host,
