@@ -20,7 +20,7 @@ from wasmhold.ports.body import BytesBody
 from wasmhold.protocol import Response
 from wasmhold.protocol import operations as op
 from wasmhold.registry import Registry
-from wasmhold.servers.access_log import FORMATS, AccessLog
+from wasmhold.servers.access_log import FORMATS, AccessLog, Line
 from wasmhold.servers.asgi import AsyncioRuntime, Edge, SystemRandomness
 from wasmhold.stores.memory import MemoryStore
 from wasmhold.testing.covers import covers
@@ -252,7 +252,7 @@ def test_the_log_is_flushed_soon_and_survives_a_closed_pipe(tmp_path):
         asyncio.run(serve_one(Edge(application(), log=AccessLog(out.fileno(), FORMATS["text"]))))
         assert b" ping 200 2 " in path.read_bytes()
     closed = AccessLog(out_of_use(), FORMATS["text"])
-    closed.add("-", "GET", "/", "-", 200, 0, 1.0)
+    closed.add(Line("1-1", "-", None, "GET", "/", "-", 200, 0, 1.0))
     closed.flush()
     assert not closed.waiting
 
@@ -271,7 +271,7 @@ def test_lifespan_keeps_the_store_and_ends_in_peace(caplog):
     made = application()
     calls = []
 
-    async def maintain():
+    async def maintain(told):
         calls.append(1)
         if len(calls) == 1:
             raise StoreUnavailable("later")

@@ -5,17 +5,26 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from ..faults import Faults
 from ..oci.errors import WasmholdError
 from ..ports.runtime import Inline, run
 from ..ports.store import Store
 from ..registry import Registry
+from ..servers import event_log, metrics, rate_limit
 from ..servers.access_log import FORMATS, AccessLog
 from ..servers.application import Application
 from ..servers.asgi import AsyncioRuntime, Edge, SystemRandomness
+from ..servers.metrics import EVENTS
+from ..servers.probes import Metrics
+from ..servers.proxies import parse_networks
+from ..servers.rate_limit import TableLimiter
+from ..servers.shared import Shared
 from ..stores.directory.flock import flock
 from ..stores.directory.native import NativeFiles
 from ..stores.directory.root import enter, leave
@@ -24,6 +33,8 @@ from ..stores.memory import MemoryStore
 from .group import CommandFailed
 from .guarding import guard
 from .plan import Plan
+
+SLOTS: Final = 8  # for each worker: old ones may take long to end while new ones serve
 
 _LOG = logging.getLogger("wasmhold")
 
@@ -61,8 +72,13 @@ def check_root(root: Path) -> None:
     ) from None
 
 
-def application(plan: Plan) -> Application:
-    """The registry of `plan`, without a socket.
+def shared_memory(plan: Plan) -> Shared:
+    """What the workers of `plan` share, made before them."""
+    return Shared(SLOTS * plan.workers, metrics.CELLS, rate_limit.CELLS)
+
+
+def application(plan: Plan, shared: Shared | None = None) -> Application:
+    """The registry of `plan`, without a socket; `shared` None: it has no limit of requests.
 
     Raises ValueError, RequestInvalid; FileInvalid; StoreUnavailable.
     """
@@ -70,20 +86,40 @@ def application(plan: Plan) -> Application:
     for kind, error in plan.faults:
         assert faults is not None
         faults.simulate(kind, error)
+    limiter = None
+    if shared is not None and plan.rate_limit:
+        limiter = TableLimiter(plan.rate_limit, shared.table, shared.secret, time.monotonic)
     return Application(
         Registry(open_store(plan), plan.settings),
         guard=guard(plan),
+        limiter=limiter,
         faults=faults,
         warnings=plan.warnings,
     )
 
 
-def edge(plan: Plan) -> Edge:
-    """The ASGI application of `plan`; its access log goes to standard error."""
+def edge(plan: Plan, shared: Shared | None = None) -> Edge:
+    """The ASGI application of `plan`; its logs go to standard error.
+
+    `shared`: what all workers have been given; None: this process is the whole server.
+    """
+    shared = shared_memory(plan) if shared is None else shared
+    out = sys.stderr.fileno()
+    figures = Metrics(shared) if plan.metrics else None
+    log_events(plan, None if figures is None else partial(figures.counters.add, EVENTS, 1))
     line = FORMATS.get(plan.log)
     return Edge(
-        application(plan),
-        log=None if line is None else AccessLog(sys.stderr.fileno(), line),
+        application(plan, shared),
+        log=None if line is None else AccessLog(out, line),
+        metrics=figures,
+        trusted=parse_networks(plan.trusted_proxies),
         body_idle_s=plan.body_idle_s,
         send_idle_s=plan.send_idle_s,
+    )
+
+
+def log_events(plan: Plan, count: Callable[[str], None] | None = None) -> None:
+    """Events of this process go to standard error; `count` hears of warnings and errors."""
+    event_log.configure(
+        plan.verbosity, sys.stderr.fileno(), as_json=plan.log == "json", count=count
     )

@@ -32,7 +32,8 @@ KINDS: Final[dict[type[op.Operation], str]] = {
     op.ListReferrers: "referrers",
 }
 _HEADS: Final = {"manifest-get": "manifest-head", "blob-get": "blob-head"}
-_NAMES: Final = frozenset({"*", *KINDS.values(), *_HEADS.values()})
+OPERATIONS: Final = frozenset({*KINDS.values(), *_HEADS.values()})  # all that `kind_of` answers
+_NAMES: Final = OPERATIONS | {"*"}
 
 _RULE = re.compile(
     r"(?:(?P<status>[45][0-9]{2})|(?P<code>[A-Z_]+)|(?P<word>close|truncate))"

@@ -1,32 +1,78 @@
-"""One line per request, written in batches: a line costs under a microsecond."""
+"""One line per request, written in batches: a line costs a few microseconds."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 _LINES: Final = 256  # written at once
 _quote = json.encoder.encode_basestring_ascii
 
+CENSORED: Final = "[censored]"
+# What the API knows; anything else in a query may be a secret that somebody put there.
+_KNOWN: Final = frozenset(
+    ("n", "last", "digest", "mount", "from", "tag", "artifactType", "digest-algorithm")
+)
+_PLAIN = re.compile(r"[A-Za-z0-9._/:%+@-]*")
 
-def text_line(
-    when: float, client: str, method: str, target: str, kind: str, status: int, size: int, ms: float
-) -> str:
+
+def shown_target(path: str, query: str) -> str:
+    """The target of a request, without the values of what the API does not know."""
+    if not query:
+        return path
+    return f"{path}?{'&'.join(map(_shown, query.split('&')))}"
+
+
+def _shown(parameter: str) -> str:
+    name, equals, value = parameter.partition("=")
+    if not equals:
+        return name if name in _KNOWN or not name else CENSORED
+    if name in _KNOWN and _PLAIN.fullmatch(value):
+        return parameter
+    return f"{name}={CENSORED}"
+
+
+class Line(NamedTuple):
+    """One request.
+
+    id    its own, which its answer carries too
+    who   the user who has logged in, None: nobody
+    kind  the operation, ``-``: none
+    size  bytes that were sent of the answer's body
+    ms    milliseconds from the head to the last byte
+    """
+
+    id: str
+    client: str
+    who: str | None
+    method: str
+    target: str
+    kind: str
+    status: int
+    size: int
+    ms: float
+
+
+def text_line(when: float, line: Line) -> str:
     """For people: what came from outside is quoted, so that it can forge no line."""
+    request, client, who, method, target, kind, status, size, ms = line
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
-    return f"{stamp} {client} {method} {_quote(target)} {kind} {status} {size} {ms:.1f}ms\n"
+    user = "-" if who is None else _quote(who)
+    asked = f"{client} {user} {method} {_quote(target)} {kind}"
+    return f"{stamp} {asked} {status} {size} {ms:.1f}ms {request}\n"
 
 
-def json_line(
-    when: float, client: str, method: str, target: str, kind: str, status: int, size: int, ms: float
-) -> str:
+def json_line(when: float, line: Line) -> str:
+    request, client, who, method, target, kind, status, size, ms = line
+    user = "null" if who is None else _quote(who)
     return (
-        f'{{"time":{when:.3f},"client":{_quote(client)},"method":{_quote(method)},'
+        f'{{"time":{when:.3f},"client":{_quote(client)},"user":{user},"method":{_quote(method)},'
         f'"target":{_quote(target)},"operation":"{kind}","status":{status},"bytes":{size},'
-        f'"ms":{ms:.3f}}}\n'
+        f'"ms":{ms:.3f},"id":"{request}"}}\n'
     )
 
 
@@ -34,12 +80,9 @@ FORMATS: Final = {"text": text_line, "json": json_line}
 
 
 class AccessLog:
-    """Lines wait until there are 256 of them, or until `flush` is called by a timer.
+    """Lines wait until there are 256 of them, or until `flush` is called by a timer."""
 
-    `bytes` is what was sent of the body, `ms` milliseconds from the head to the last byte.
-    """
-
-    def __init__(self, descriptor: int, line: Callable[..., str]) -> None:
+    def __init__(self, descriptor: int, line: Callable[[float, Line], str]) -> None:
         self._descriptor, self._line = descriptor, line
         self._lines: list[str] = []
 
@@ -47,13 +90,9 @@ class AccessLog:
     def waiting(self) -> bool:
         return bool(self._lines)
 
-    def add(
-        self, client: str, method: str, target: str, kind: str, status: int, size: int, ms: float
-    ) -> None:
-        # A method or target may be long: what is cut here is of no use to a reader.
-        self._lines.append(
-            self._line(time.time(), client, method[:20], target[:2048], kind, status, size, ms)
-        )
+    def add(self, line: Line) -> None:
+        """`line.method` and `line.target` are short enough for a reader."""
+        self._lines.append(self._line(time.time(), line))
         if len(self._lines) >= _LINES:
             self.flush()
 

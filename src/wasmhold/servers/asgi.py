@@ -1,9 +1,10 @@
 """The edge: what no server does for us.
 
-- a request's body: idle limit, and a cut body is an error, never a short success
-- a response's body: a slow reader is dropped, and the exact number of bytes is known
 - the head: what is ambiguous (no Host, two, two lengths) is refused
-- the access log, and the store's upkeep while the server lives
+- bodies both ways (`request_body`, `answer`)
+- who the client is, an id for each request, the access log, what is counted
+- probes and metrics, which are not of the protocol
+- the store's upkeep while the server lives
 """
 
 from __future__ import annotations
@@ -12,25 +13,35 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, NoReturn, TypeAlias, TypeVar
+from typing import Final, TypeVar
 
 from ..faults import kind_of
-from ..oci.errors import BodyCut, BodyStalled, RequestInvalid
-from ..ports.body import PIECE, BytesBody
+from ..oci.errors import RequestInvalid
 from ..ports.runtime import Gate, Inline
-from ..protocol import Request, Response, write_error
-from ..protocol.messages import Fields
-from .access_log import AccessLog
-from .application import Application, ConnectionCut, Unexpected
-from .file_pieces import file_pieces
+from ..ports.store import Collected
+from ..protocol import Request, write_error
+from ..protocol.messages import Fields, field_values
+from . import event_log
+from .access_log import AccessLog, Line, shown_target
+from .answer import Answer, Send, cut
+from .application import Application, ConnectionCut
+from .metrics import (
+    COLLECTED,
+    COLLECTIONS,
+    DRAINING,
+    FREED,
+    LAST_COLLECTION,
+    UPKEEP_FAILURES,
+    Counters,
+)
+from .probes import METRICS, PROBES, Metrics, Readiness
+from .proxies import Networks, client_address, parse_address
+from .request_body import Receive, RequestBody, Scope, framing
 
 T = TypeVar("T")
 R = TypeVar("R")
-Scope: TypeAlias = dict[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
-Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 
 BODY_IDLE_S: Final = 30.0  # without a byte of the request's body
 SEND_IDLE_S: Final = 30.0  # in which a reader takes no chunk
@@ -98,140 +109,6 @@ class SystemRandomness:
         return os.urandom(size)
 
 
-class RequestBody:
-    """The body of an ASGI request; `size` is its Content-Length, None when it has none.
-
-    `complete`: its last byte has come.
-    """
-
-    file = None
-
-    def __init__(self, receive: Receive, size: int | None, idle_s: float) -> None:
-        self.size = size
-        self.complete = size == 0
-        self._receive = receive
-        self._idle_s = idle_s
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        seen = 0
-        while not self.complete:
-            try:
-                async with asyncio.timeout(self._idle_s):
-                    message = await self._receive()
-            except TimeoutError:
-                raise BodyStalled(self._idle_s) from None
-            if message["type"] == "http.disconnect":
-                raise BodyCut
-            chunk = message.get("body", b"")
-            seen += len(chunk)
-            self.complete = not message.get("more_body")
-            if self.complete and self.size is not None and seen != self.size:
-                raise BodyCut
-            if chunk:
-                yield chunk
-
-    async def aclose(self) -> None:
-        return
-
-
-def _framing(scope: Scope, fields: Fields) -> tuple[str | None, int | None]:
-    """Why two servers could read two requests in this one (None: they cannot), and its size.
-
-    The size of the body is in bytes, None when it is known at its end.
-    """
-    hosts = lengths = 0
-    # HTTP/1 without a length and without a coding has no body; HTTP/2 frames it.
-    is_http_1 = scope["http_version"][0] == "1"
-    size: int | None = 0 if is_http_1 else None
-    coded = False
-    for name, value in fields:
-        if name == b"host":
-            # Granian gives an empty one where there is none.
-            hosts += 1 if value else 2
-        elif name == b"content-length":
-            lengths += 1
-            size = int(value) if value.isdigit() else None
-        elif name == b"transfer-encoding":
-            coded, size = True, None
-    if hosts != 1 and scope["http_version"] == "1.1":
-        return "a request has exactly one Host", size
-    if lengths > 1 or (lengths and coded):
-        return "a request has one length: Content-Length or Transfer-Encoding", size
-    return None, size
-
-
-async def _cut(send: Send) -> NoReturn:
-    """End the connection inside an answer: no ASGI server lets one end it before."""
-    head = [(b"content-length", b"1"), (b"wasmhold-simulated", b"1")]
-    await send({"type": "http.response.start", "status": 200, "headers": head})
-    await send({"type": "http.response.body", "body": b"", "more_body": True})
-    raise ConnectionAbortedError("simulated")
-
-
-class _Answer:
-    """A response on its way: the status that went out, and the bytes of its body so far.
-
-    An exception that leaves `send` makes the server cut the connection, so that a short body is
-    never taken for a whole one.
-    """
-
-    def __init__(self, response: Response, send: Send, idle_s: float) -> None:
-        self.status = response.status
-        self.sent = 0
-        self.is_last = False
-        self._response, self._send, self._idle_s = response, send, idle_s
-
-    async def send(self) -> None:
-        """Raises ConnectionAbortedError when the reader is too slow; what the body raises."""
-        body = self._response.body
-        if body is None or (isinstance(body, BytesBody) and len(body.content) <= PIECE):
-            # The short way for short answers: they fit into the server's queue, so nothing waits.
-            content = b"" if body is None else body.content
-            self.sent = len(content)
-            await self._head(self._response)
-            await self._send({"type": "http.response.body", "body": content, "more_body": False})
-            return
-        try:
-            chunks: AsyncIterator[bytes | bytearray]
-            chunks = aiter(body) if body.file is None else file_pieces(body.file)
-            # The first bytes come before the head: what fails until then has its own answer.
-            try:
-                chunk = await anext(chunks, b"")
-            except Exception:
-                _LOG.exception("a body broke before its first byte")
-                self._response = write_error(Unexpected())
-                self.status = self._response.status
-                await self.send()
-                return
-            await self._head(self._response)
-            while chunk:
-                self.sent += len(chunk)
-                await self._piece(chunk, more=self.sent != body.size)
-                chunk = await anext(chunks, b"")
-            if body.size is not None and self.sent != body.size:
-                raise ConnectionAbortedError(f"{self.sent} of {body.size} bytes were to be had")
-            if not self.sent or body.size is None:
-                await self._piece(b"", more=False)
-        finally:
-            await body.aclose()
-
-    async def _head(self, response: Response) -> None:
-        fields = list(response.fields)
-        if self.is_last:
-            fields.append((b"connection", b"close"))
-        await self._send(
-            {"type": "http.response.start", "status": response.status, "headers": fields}
-        )
-
-    async def _piece(self, chunk: bytes | bytearray, *, more: bool) -> None:
-        message = {"type": "http.response.body", "body": chunk, "more_body": more}
-        try:
-            async with asyncio.timeout(self._idle_s):
-                await self._send(message)
-        except TimeoutError:
-            raise ConnectionAbortedError(f"a reader took nothing for {self._idle_s:g} s") from None
-
-
 class Edge:
     """The ASGI application of one registry."""
 
@@ -240,13 +117,34 @@ class Edge:
         application: Application,
         *,
         log: AccessLog | None = None,
+        metrics: Metrics | None = None,
+        trusted: Networks = (),
         body_idle_s: float = BODY_IDLE_S,
         send_idle_s: float = SEND_IDLE_S,
     ) -> None:
+        """`metrics` None: nothing is counted.  `trusted`: proxies that say who the client is."""
         self._application = application
         self._log = log
+        self._metrics = metrics
+        self._counters = Counters() if metrics is None else metrics.counters
+        self._readiness = Readiness(application.registry.store)
+        self._trusted = trusted
         self._body_idle_s, self._send_idle_s = body_idle_s, send_idle_s
         self._flush_due = False
+        self._traces = _LOG.isEnabledFor(event_log.TRACE)
+        # Of this process, so that with a number behind it no two requests have one id.
+        self._id_start = f"{os.urandom(4).hex()}-"
+        self._requests = 0
+
+    @property
+    def draining(self) -> bool:
+        """Whether the process ends, and a balancer should send it nothing more."""
+        return self._readiness.draining
+
+    @draining.setter
+    def draining(self, draining: bool) -> None:
+        self._readiness.draining = draining
+        self._counters.set(DRAINING, draining)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -256,7 +154,6 @@ class Edge:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = time.perf_counter()
-        client = (scope.get("client") or ("-",))[0]
         fields: Fields = scope["headers"]
         request = Request(
             scope["method"],
@@ -264,34 +161,75 @@ class Edge:
             scope["query_string"].decode("latin-1"),
             fields,
         )
-        reason, size = _framing(scope, fields)
+        self._requests += 1
+        request_id = f"{self._id_start}{self._requests:x}"
+        client = self._client(scope, fields)
+        if self._traces:
+            event_log.trace(request_id, client, request)
+        reason, size = framing(scope, fields)
+        if reason is None and request.path in PROBES:
+            await self._probe(request, send, request_id.encode(), is_last=size != 0)
+            return
         body = RequestBody(receive, size, self._body_idle_s)
-        if reason is not None:
-            response, operation = write_error(RequestInvalid(reason, request.path)), None
-        else:
-            try:
-                response, operation, _ = await self._application.handle(request, body, client)
-            except ConnectionCut:
-                await _cut(send)
-        answer = _Answer(response, send, self._send_idle_s)
-        # What is left of a body is not read, so nothing can follow it on this connection.
-        answer.is_last = reason is not None or not body.complete
+        answer = None
+        kind, who = "-", None
+        self._counters.begin()
         try:
+            if reason is not None:
+                response = write_error(RequestInvalid(reason, request.path))
+            elif request.path == METRICS and self._metrics is not None:
+                kind = "metrics"
+                response, who = await self._metrics.answer(self._application, request, client)
+            else:
+                try:
+                    response, operation, actor = await self._application.handle(
+                        request, body, client
+                    )
+                except ConnectionCut:
+                    await cut(send)
+                who = actor.name
+                if operation is not None:
+                    kind = kind_of(operation)
+            answer = Answer(response, send, self._send_idle_s, request_id.encode())
+            # What is left of a body is not read, so nothing can follow it on this connection.
+            answer.is_last = reason is not None or not body.complete
             await answer.send()
         finally:
-            if self._log is not None:
-                took_ms = (time.perf_counter() - start) * 1000
-                kind = "-" if operation is None else kind_of(operation)
+            took_s = time.perf_counter() - start
+            status, sent = (0, 0) if answer is None else (answer.status, answer.sent)
+            self._counters.end(kind, status, took_s, body.received, sent)
+            if self._log is not None and answer is not None:
+                # A method or target may be long: what is cut here is of no use to a reader.
+                method, target = request.method[:20], shown_target(request.path, request.query)
                 self._log.add(
-                    client,
-                    request.method,
-                    request.target,
-                    kind,
-                    answer.status,
-                    answer.sent,
-                    took_ms,
+                    Line(
+                        request_id,
+                        client,
+                        who,
+                        method,
+                        target[:2048],
+                        kind,
+                        status,
+                        sent,
+                        took_s * 1000,
+                    )
                 )
                 self._flush_later()
+
+    def _client(self, scope: Scope, fields: Fields) -> str:
+        peer: str = (scope.get("client") or ("-",))[0]
+        if self._trusted:
+            return client_address(peer, field_values(fields, b"x-forwarded-for"), self._trusted)
+        # An IPv4 address that came through a socket of IPv6.
+        return str(parse_address(peer) or peer) if peer.startswith("::ffff:") else peer
+
+    async def _probe(
+        self, request: Request, send: Send, request_id: bytes, *, is_last: bool
+    ) -> None:
+        """Neither counted nor in the access log: probes come every few seconds."""
+        answer = Answer(await self._readiness.answer(request), send, self._send_idle_s, request_id)
+        answer.is_last = is_last
+        await answer.send()
 
     def _flush_later(self) -> None:
         """One timer at a time: lines of a quiet server are not kept back for long."""
@@ -311,6 +249,7 @@ class Edge:
             if message["type"] == "lifespan.startup":
                 upkeep = asyncio.create_task(self._maintain())
             elif upkeep is not None:
+                self.draining = True
                 upkeep.cancel()
                 await asyncio.gather(upkeep, return_exceptions=True)
                 await self._settle()
@@ -332,7 +271,15 @@ class Edge:
         while True:
             await asyncio.sleep(wait_s)
             try:
-                wait_s = await store.maintain()
+                wait_s = await store.maintain(self._collected)
             except Exception:
                 _LOG.exception("upkeep of the store failed; again in %g s", UPKEEP_RETRY_S)
+                self._counters.add(UPKEEP_FAILURES)
                 wait_s = UPKEEP_RETRY_S
+
+    def _collected(self, collected: Collected) -> None:
+        self._counters.add(COLLECTIONS)
+        self._counters.add(COLLECTED, collected.removed)
+        self._counters.add(FREED, collected.freed)
+        self._counters.set(LAST_COLLECTION, int(time.time()))
+        _LOG.info("collection: %d removed, %d bytes freed", collected.removed, collected.freed)

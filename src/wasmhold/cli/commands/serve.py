@@ -18,10 +18,11 @@ from ...oci.errors import WasmholdError
 from ...registry import Settings
 from ...servers import granian
 from ...servers.access_log import FORMATS
+from ...servers.proxies import parse_networks
 from ..group import CommandFailed
 from ..guarding import access_files
 from ..plan import VERBOSITIES, Plan, Verbosity
-from ..wiring import application, check_root, edge
+from ..wiring import application, check_root, edge, log_events, shared_memory
 
 
 def _default_root() -> Path:
@@ -251,6 +252,7 @@ def serve(
         trusted_proxies=trusted_proxy,
     )
     try:
+        parse_networks(trusted_proxy)
         application(plan)  # what cannot be built is told here, not by a worker that dies
         files = access_files(plan)
     except (ValueError, WasmholdError) as error:
@@ -276,8 +278,9 @@ def serve(
             file=sys.stderr,
             flush=True,
         )
+    log_events(plan)
     granian.serve(
-        partial(edge, plan),
+        partial(edge, plan, shared_memory(plan)),
         address,
         workers=workers,
         respawn=not memory,  # what was in memory is gone: that is not hidden
