@@ -137,11 +137,11 @@ def for_everybody(*, users: bool, anonymous: tuple[Right, ...]) -> Access:
     return Access([*rules, Rule("*", (), anonymous, anonymous=True)] if anonymous else rules)
 
 
-def unknown_key(key: str, known: Collection[str]) -> str:
+def unknown_key(key: str, known: Collection[str], what: str = "key") -> str:
     """What is said of a key that nobody knows: the one that may be meant."""
     near = difflib.get_close_matches(key, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-    return f"no such key; {hint}"
+    return f"no such {what}; {hint}"
 
 
 def parse_access(document: Mapping[str, object], file: str) -> Access:
