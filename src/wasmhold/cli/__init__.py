@@ -10,7 +10,9 @@ from .. import __version__
 _COMMANDS: Final = {
     "fsck": "wasmhold.cli.commands.fsck:fsck",
     "gc": "wasmhold.cli.commands.gc:gc",
+    "hash": "wasmhold.cli.commands.hash:hash_",
     "serve": "wasmhold.cli.commands.serve:serve",
+    "version": "wasmhold.cli.commands.version:version",
 }
 
 

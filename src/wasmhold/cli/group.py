@@ -36,6 +36,13 @@ class CommandFailed(click.ClickException):
         self.hint = hint
 
 
+class WrongUse(click.UsageError):
+    """The command was given what it cannot take; the hint is its help."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, click.get_current_context(silent=True))
+
+
 def run(places: Mapping[str, str]) -> int:
     """Run the program; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
     try:
