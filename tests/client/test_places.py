@@ -1,12 +1,29 @@
 """Every local place: the suite."""
 
+import itertools
+
 import pytest
 
+from wasmhold.client.places.layout import open_layout
 from wasmhold.client.places.memory import MemoryRepository
 from wasmhold.client.runtime import ThreadRuntime
 from wasmhold.testing.repository_suite import REPOSITORY_CHECKS, check_repository
 
+_NUMBERS = itertools.count()
+
+
+def memory(folder):
+    return MemoryRepository(ThreadRuntime())
+
+
+def layout(folder):
+    return open_layout(str(folder / f"layout{next(_NUMBERS)}"), ThreadRuntime())
+
+
+PLACES = {"memory": memory, "oci": layout}
+
 
 @pytest.mark.parametrize("check", REPOSITORY_CHECKS)
-def test_memory(check):
-    check_repository(lambda: MemoryRepository(ThreadRuntime()), [check])
+@pytest.mark.parametrize("place", PLACES)
+def test_suite(place, check, tmp_path):
+    check_repository(lambda: PLACES[place](tmp_path), [check])
