@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,7 @@ def test_examples_run_as_they_stand(page, kind, code, tmp_path):
         ran = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", code.replace("127.0.0.1:5000", server.host)],
             cwd=tmp_path,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             timeout=60,
