@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from wasmhold.client.places.archive import open_archive
 from wasmhold.client.places.layout import open_layout
 from wasmhold.client.places.memory import MemoryRepository
 from wasmhold.client.runtime import ThreadRuntime
@@ -20,7 +21,16 @@ def layout(folder):
     return open_layout(str(folder / f"layout{next(_NUMBERS)}"), ThreadRuntime())
 
 
-PLACES = {"memory": memory, "oci": layout}
+def archive(folder, suffix=".tar"):
+    return open_archive(str(folder / f"archive{next(_NUMBERS)}{suffix}"), ThreadRuntime())
+
+
+PLACES = {
+    "memory": memory,
+    "oci": layout,
+    "oci-archive": archive,
+    "oci-archive, gzip": lambda folder: archive(folder, ".tar.gz"),
+}
 
 
 @pytest.mark.parametrize("check", REPOSITORY_CHECKS)

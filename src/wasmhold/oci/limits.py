@@ -22,4 +22,5 @@ GRAPH_NODES: Final = 100_000  # manifests and blobs of one copy; they are rememb
 GRAPH_DEPTH: Final = 32  # indexes in indexes, and referrers of referrers, from where a copy began
 LAYOUT_INDEX: Final = 64 * MIB  # bytes of an index.json that is read: 200,000 tags
 ARCHIVE_MEMBERS: Final = 200_000  # of an archive; they are remembered
-ARCHIVE_BYTES: Final = 1024 * 1024 * MIB  # of one that is unpacked from gzip or zstd: 1 TiB
+ARCHIVE_UNPACKED: Final = 4096 * MIB  # bytes that any compressed archive may unpack to
+ARCHIVE_RATIO: Final = 100  # and beyond that, so many times its own bytes

@@ -9,7 +9,7 @@ Source: image-spec, "Image Layout"; distribution-spec, "Referrers Tag Schema".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from ...oci.errors import (
     ManifestUnknown,
     NameUnknown,
 )
-from ...oci.layout import LayoutIndex, tag_of
+from ...oci.layout import INDEX_FILE, LAYOUT_FILE, LayoutIndex, check_layout, tag_of
 from ...oci.manifest import Manifest, parse_manifest
 from ...ports.body import Body
 from ...ports.repository import BlobSource, Repository
@@ -63,13 +63,27 @@ class Content(Protocol):
         """The bytes of a manifest, which are right."""
         ...
 
-    def remove(self, digest: Digest) -> None: ...
+    def update(self, change: Change, removed: Collection[Digest]) -> None:
+        """Change the index that is there now, in one step that outlasts a power loss.
 
-    def update(self, change: Change) -> None:
-        """Change the index that is there now, in one step that outlasts a power loss."""
+        Then the blobs that are `removed` go.
+        """
         ...
 
     def close(self) -> None: ...
+
+
+def read_index(path: str, layout: bytes | None, index: bytes) -> LayoutIndex:
+    """The index of a layout, from the bytes of its two files.  Raises ContentDamaged."""
+    if layout is None:
+        raise ContentDamaged(f"{path} has an {INDEX_FILE} and no {LAYOUT_FILE}: no image layout")
+    file = LAYOUT_FILE
+    try:
+        check_layout(layout)
+        file = INDEX_FILE
+        return LayoutIndex.parse(index)
+    except ManifestInvalid as error:
+        raise ContentDamaged(f"{path}: {file} is damaged: {error}") from None
 
 
 @dataclass(slots=True)
@@ -299,9 +313,7 @@ class IndexedRepository:
             self._changed()
 
     def _write(self, pending: _Pending) -> None:
-        self.content.update(lambda index: pending.applied(index, self._inner))
-        for digest in pending.removed:
-            self.content.remove(digest)
+        self.content.update(lambda index: pending.applied(index, self._inner), pending.removed)
 
     async def aclose(self) -> None:
         await self._runtime.offload(self.content.close)

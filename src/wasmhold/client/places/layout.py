@@ -10,18 +10,19 @@ Nothing below the folder that the user names is followed when it is a symbolic l
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 from ...oci import limits
 from ...oci.descriptor import Descriptor
 from ...oci.digest import HEX_LENGTH, Digest
-from ...oci.errors import ContentDamaged, ManifestInvalid
-from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, blob_name, check_layout
+from ...oci.errors import ContentDamaged
+from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, blob_name
 from ...ports.body import Body
 from ...ports.repository import BlobSource
 from ...ports.runtime import Runtime
 from ..verify import pour
 from .files import FileBody, Folder
-from .indexed import Change, IndexedRepository
+from .indexed import Change, IndexedRepository, read_index
 
 
 def open_layout(path: str, runtime: Runtime) -> IndexedRepository:
@@ -44,17 +45,7 @@ class FolderContent:
         content = self._folder.read(INDEX_FILE, limits.LAYOUT_INDEX)
         if content is None:
             return None
-        layout = self._folder.read(LAYOUT_FILE, limits.MANIFEST)
-        if layout is None:
-            raise ContentDamaged(f"{self._path} has an index.json and no oci-layout: no layout")
-        try:
-            check_layout(layout)
-        except ManifestInvalid as error:
-            raise ContentDamaged(f"{self._path}/{LAYOUT_FILE}: {error}") from None
-        try:
-            return LayoutIndex.parse(content)
-        except ManifestInvalid as error:
-            raise ContentDamaged(f"{self._path}/{INDEX_FILE}: {error}") from None
+        return read_index(self._path, self._folder.read(LAYOUT_FILE, limits.MANIFEST), content)
 
     def state(self) -> object:
         return self._folder.identity(INDEX_FILE)
@@ -108,15 +99,14 @@ class FolderContent:
         finally:
             staged.close()
 
-    def remove(self, digest: Digest) -> None:
-        self._folder.unlink(blob_name(digest))
-
-    def update(self, change: Change) -> None:
+    def update(self, change: Change, removed: Collection[Digest]) -> None:
         self._begun()
         self._folder.sync("blobs", *(f"blobs/{algorithm}" for algorithm in HEX_LENGTH))
         with self._folder.locked(LAYOUT_FILE):
             index = change(self.index() or LayoutIndex.empty())
             self._folder.write(INDEX_FILE, index.dump())
+            for digest in removed:
+                self._folder.unlink(blob_name(digest))
 
     def close(self) -> None:
         self._folder.close()

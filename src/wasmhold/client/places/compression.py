@@ -1,0 +1,82 @@
+"""What an archive is compressed with: gzip, zstd where there is a library, or nothing."""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, Any, Final, Protocol
+
+from ...oci.errors import Unsupported
+
+GZIP: Final = "gzip"
+ZSTD: Final = "zstd"
+
+_MAGIC: Final = {b"\x1f\x8b": GZIP, b"\x28\xb5\x2f\xfd": ZSTD}
+_SUFFIXES: Final = {".gz": GZIP, ".tgz": GZIP, ".zst": ZSTD, ".tzst": ZSTD}
+_LEVEL: Final = {GZIP: 6, ZSTD: 3}
+
+
+class Reader(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Writer(Protocol):
+    def write(self, content: bytes, /) -> object: ...
+
+
+def of_content(start: bytes) -> str | None:
+    """By how it begins; None: not compressed."""
+    return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
+
+
+def of_name(path: str) -> str | None:
+    """By how its name ends."""
+    return next((kind for suffix, kind in _SUFFIXES.items() if path.endswith(suffix)), None)
+
+
+def _zstd() -> Any:
+    """The module of the standard library since 3.14, else the package that is the same.
+
+    It is looked for when it is needed: most archives need none.  Raises Unsupported with a hint.
+    """
+    for name in ("compression.zstd", "backports.zstd"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise Unsupported("this Python has no zstd: install backports.zstd, or use .tar or .tar.gz")
+
+
+@contextmanager
+def reading(kind: str, file: IO[bytes]) -> Iterator[Reader]:
+    """What `file` holds, uncompressed."""
+    opened = gzip.GzipFile(fileobj=file) if kind == GZIP else _zstd().ZstdFile(file)
+    with opened:
+        yield opened
+
+
+@contextmanager
+def writing(kind: str | None, file: IO[bytes]) -> Iterator[Writer]:
+    """Compress into `file`, which stays open; the same bytes for the same bytes.
+
+    That holds for one version of the library: another one may find a shorter way to write them.
+    """
+    if kind is None:
+        yield file
+        return
+    if kind == GZIP:
+        opened = gzip.GzipFile("", "wb", _LEVEL[GZIP], file, mtime=0)
+    else:
+        opened = _zstd().ZstdFile(file, "wb", level=_LEVEL[ZSTD])
+    with opened:
+        yield opened
+
+
+def broken(error: Exception) -> bool:
+    """Whether it is what one of them raises for bytes that are not its own."""
+    return isinstance(error, (EOFError, gzip.BadGzipFile)) or type(error).__name__ in (
+        "error",  # zlib's
+        "ZstdError",
+    )
