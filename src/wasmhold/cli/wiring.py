@@ -25,6 +25,7 @@ from ..servers.probes import Metrics
 from ..servers.proxies import parse_networks
 from ..servers.rate_limit import TableLimiter
 from ..servers.shared import Shared
+from ..servers.tls import Certificate
 from ..stores.directory.flock import flock
 from ..stores.directory.native import NativeFiles
 from ..stores.directory.root import enter, leave
@@ -75,6 +76,13 @@ def check_root(root: Path) -> None:
 def shared_memory(plan: Plan) -> Shared:
     """What the workers of `plan` share, made before them."""
     return Shared(SLOTS * plan.workers, metrics.CELLS, rate_limit.CELLS)
+
+
+def certificate(plan: Plan) -> Certificate | None:
+    """The certificate of `plan`, not read yet; None: plain HTTP."""
+    if plan.tls_cert is None or plan.tls_key is None:
+        return None
+    return Certificate(plan.tls_cert, plan.tls_key)
 
 
 def application(plan: Plan, shared: Shared | None = None) -> Application:

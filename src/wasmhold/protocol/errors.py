@@ -10,7 +10,6 @@ from ..oci.errors import (
     RangeInvalid,
     RangeNotSatisfiable,
     StoreUnavailable,
-    TooLarge,
     TooManyRequests,
     Unauthorized,
     Unsupported,
@@ -53,9 +52,6 @@ def write_error(error: WasmholdError, operation: Operation | None = None) -> Res
             fields.append((b"www-authenticate", error.challenge.encode("latin-1")))
         case TooManyRequests() | StoreUnavailable():
             fields.append((b"retry-after", b"%d" % error.retry_after_s))
-    if isinstance(error, TooLarge):
-        # The body may be large and is not read: the connection cannot be used again.
-        fields.append((b"connection", b"close"))
     return Response(error.status, fields, BytesBody(content))
 
 

@@ -146,6 +146,11 @@ class Edge:
         self._readiness.draining = draining
         self._counters.set(DRAINING, draining)
 
+    def refresh(self) -> None:
+        """Read again what the operator may have changed: who may do what."""
+        if self._application.guard is not None:
+            self._application.guard.refresh()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
@@ -167,8 +172,11 @@ class Edge:
         if self._traces:
             event_log.trace(request_id, client, request)
         reason, size = framing(scope, fields)
+        # HTTP/2 ends a stream alone, and its connections in its own way (RFC 9113, 8.2.2).
+        is_http_1 = scope["http_version"] != "2"
         if reason is None and request.path in PROBES:
-            await self._probe(request, send, request_id.encode(), is_last=size != 0)
+            is_last = size != 0 or self.draining
+            await self._probe(request, send, request_id.encode(), is_last=is_last and is_http_1)
             return
         body = RequestBody(receive, size, self._body_idle_s)
         answer = None
@@ -192,7 +200,8 @@ class Edge:
                     kind = kind_of(operation)
             answer = Answer(response, send, self._send_idle_s, request_id.encode())
             # What is left of a body is not read, so nothing can follow it on this connection.
-            answer.is_last = reason is not None or not body.complete
+            is_last = reason is not None or not body.complete or self.draining
+            answer.is_last = is_last and is_http_1
             await answer.send()
         finally:
             took_s = time.perf_counter() - start
@@ -201,19 +210,8 @@ class Edge:
             if self._log is not None and answer is not None:
                 # A method or target may be long: what is cut here is of no use to a reader.
                 method, target = request.method[:20], shown_target(request.path, request.query)
-                self._log.add(
-                    Line(
-                        request_id,
-                        client,
-                        who,
-                        method,
-                        target[:2048],
-                        kind,
-                        status,
-                        sent,
-                        took_s * 1000,
-                    )
-                )
+                line = (method, target[:2048], kind, status, sent, took_s * 1000)
+                self._log.add(Line(request_id, client, who, *line))
                 self._flush_later()
 
     def _client(self, scope: Scope, fields: Fields) -> str:

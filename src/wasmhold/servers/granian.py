@@ -1,123 +1,369 @@
-"""Start Granian on an address that is ours alone, and know the port when 0 is asked.
+"""Start Granian on one socket for all workers, and replace workers without losing a request.
 
-Granian binds with SO_REUSEPORT: a second server on the same port would silently share its
-connections.  So we bind first without that option, which fails when anybody listens, then switch
-it on and hold the socket, never listening on it.
+Granian gives each worker a socket of its own on one port (SO_REUSEPORT), and connections that wait
+at the socket of a worker that ends are reset.  So the parent holds the only listening socket, and
+workers inherit it: what waits there is taken by the next one.
+
+On SIGHUP workers read their access files again, and where the certificate has changed, others take
+their place.  An old worker is told to leave (SIGUSR1): it takes no new connection, and its answers
+over HTTP/1.1 say ``connection: close``, so that clients come again, to a new one.  After `LEAVE_S`
+it is told to end, which HTTP/2 tells its clients (GOAWAY); what runs then may still finish.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import logging
+import multiprocessing
+import os
 import signal
 import socket
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from multiprocessing.connection import Connection
+from typing import Any, Final, Protocol
 
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces, Loops
-from granian.http import HTTP1Settings
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
+from granian.http import HTTP1Settings, HTTP2Settings
+from granian.server.mp import MPServer
 
+from ..oci.errors import FileInvalid
 from .capacity import connections
+from .tls import Certificate, Pair
 
 HEAD_TIMEOUT_MS: Final = 20_000  # for all lines of a request's head
 # Bytes that are read from a connection at once, so also the limit of a request's head.  A body
 # comes in chunks of this size, and each costs a way between two threads (decision 0034).
 READ_SIZE: Final = 512 * 1024
-BACKLOG: Final = 1024
+HEAD_SIZE_HTTP_2: Final = 64 * 1024  # bytes of a request's head
+STREAMS: Final = 100  # requests at once of one HTTP/2 connection
+BACKLOG: Final = 1024  # connections that wait to be taken
+LEAVE_S: Final = 3.0  # in which clients of an old worker are told to come again
+DRAIN_S: Final = 0.5  # in which a server that will end says so, before it takes nothing more
+START_S: Final = 60.0  # for a worker to open its store
+
+_LOG = logging.getLogger("wasmhold")
+
+
+class Served(Protocol):
+    """An ASGI application that hears what the parent says.
+
+    `draining`: it says on every answer that its connection ends, and is not ready.
+    """
+
+    draining: bool
+
+    def refresh(self) -> None:
+        """Read again what the operator may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IP address and a port; `reserved` holds it against other servers."""
+    """An IP address and a port, and the socket that listens there."""
 
     host: str
     port: int
-    reserved: socket.socket
+    listening: socket.socket
 
-    @property
-    def url(self) -> str:
-        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
+    def url(self, scheme: str) -> str:
+        return f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
 
 
 def reserve(host: str, port: int) -> Address:
     """Take an address for ourselves; port 0 takes a free one.
 
-    Raises OSError when the name is not known or somebody listens there.
+    Connections wait there until `serve`.  Raises OSError when the name is not known or somebody
+    listens there.
     """
     family, _, _, _, where = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    held = socket.socket(family, socket.SOCK_STREAM)
+    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(where)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit it.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening.bind(where)
+        listening.listen(BACKLOG)
     except OSError:
-        held.close()
+        listening.close()
         raise
-    name = held.getsockname()
-    return Address(name[0], name[1], held)
+    name = listening.getsockname()
+    return Address(name[0], name[1], listening)
 
 
 def serve(
-    load: Callable[[], Any],
+    load: Callable[[], Served],
     address: Address,
     *,
     workers: int = 1,
     respawn: bool = False,
+    certificate: Certificate | None = None,
     shutdown_timeout_s: int,
     head_timeout_ms: int = HEAD_TIMEOUT_MS,
     when_ready: Callable[[str], None],
 ) -> None:
     """Serve the ASGI application that `load` makes in each of `workers` processes, until a signal.
 
-    When one of them dies, another takes its place with `respawn`, and all end without.
-    `when_ready` is called with the URL when connections are accepted.  On SIGTERM and SIGINT no
-    new connection is taken, and running requests have `shutdown_timeout_s` seconds.
+    With `respawn` another worker takes the place of one that dies, and new ones serve a changed
+    `certificate`; without it all end when one dies.  `when_ready` is called with the URL when all
+    workers are there.  On SIGTERM and SIGINT no new connection is taken, and running requests have
+    `shutdown_timeout_s` seconds.  Raises FileInvalid for a certificate that cannot be used.
     """
-    server = Granian(
-        "wasmhold",
-        address=address.host,
-        port=address.port,
-        interface=Interfaces.ASGI,
+    server = _Server(
+        address,
+        certificate,
+        respawn=respawn,
+        when_ready=when_ready,
         workers=workers,
-        http=HTTPModes.http1,
+        http=HTTPModes.http1 if certificate is None else HTTPModes.auto,
         http1_settings=HTTP1Settings(
             header_read_timeout=head_timeout_ms, max_buffer_size=READ_SIZE
         ),
-        loop=Loops.auto,
-        websockets=False,
-        backlog=BACKLOG,
+        http2_settings=HTTP2Settings(
+            max_headers_size=HEAD_SIZE_HTTP_2, max_concurrent_streams=STREAMS
+        ),
         backpressure=connections(workers, READ_SIZE),
         workers_kill_timeout=shutdown_timeout_s,
-        respawn_failed_workers=respawn,
-        log_access=False,
-        log_enabled=False,
     )
-    # Granian would answer SIGHUP with new workers, and what is in memory would go with the old one.
-    server.on_startup(lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-    threading.Thread(target=_watch, args=(address, when_ready), daemon=True).start()
-    server.serve(target_loader=partial(_load, load), wrap_loader=False)
+    server.serve(target_loader=server.loader(load), wrap_loader=False)
 
 
-def _load(load: Callable[[], Any]) -> Any:
-    """In the serving process: what is there from the start is nothing for the garbage collector."""
+class _Server(MPServer):
+    """Granian's parent process, with one socket, certificates that change, and a way to leave."""
+
+    def __init__(
+        self,
+        address: Address,
+        certificate: Certificate | None,
+        *,
+        respawn: bool,
+        when_ready: Callable[[str], None],
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            "wasmhold",
+            address=address.host,
+            port=address.port,
+            interface=Interfaces.ASGI,
+            loop=Loops.auto,
+            websockets=False,
+            backlog=BACKLOG,
+            respawn_failed_workers=respawn,
+            log_access=False,
+            log_enabled=False,
+            **options,
+        )
+        self._address = address
+        self._certificate = certificate
+        self._when_ready = when_ready
+        self._pair: Pair | None = None
+        self._up, self._say_up = multiprocessing.Pipe(duplex=False)
+        self._leaving: list[Any] = []
+        self._ending = threading.Event()
+        if certificate is not None:
+            pair = certificate.read()
+            _warn(pair)
+            self._use(pair)
+        # A worker inherits this: it must not die of what it does not listen for yet.
+        self.on_startup(lambda: _ignore(signal.SIGUSR1, signal.SIGUSR2))
+
+    def loader(self, load: Callable[[], Served]) -> Callable[..., Any]:
+        found = os.fstat(self._address.listening.fileno())
+        return partial(_load, load, self._say_up, (found.st_dev, found.st_ino))
+
+    def _use(self, pair: Pair) -> None:
+        """Workers that start from now on serve `pair`."""
+        self._pair = pair
+        versions = str(SSLProtocols.tls12)
+        self.ssl_ctx: Any = (
+            *(True, pair.chain_path, pair.key_path, None),
+            *(versions, None, [], False),
+        )
+
+    # ---- the socket
+
+    def _init_shared_socket(self) -> None:
+        self._sso = self._address.listening
+        self._sso.set_inheritable(True)  # where workers are not forked
+        self._sfd: Any = self._sso.fileno()
+        backlog = [BACKLOG] if sys.platform.startswith(("linux", "freebsd")) else []
+        self._shd: Any = SocketHolder(self._sfd, False, *backlog)  # type: ignore[call-arg]
+
+    # ---- workers that come
+
+    def _serve_loop(self, spawn_target: Any, target_loader: Any) -> None:
+        if self._wait_for(self.wrks):
+            self._when_ready(self._address.url("http" if self._pair is None else "https"))
+        super()._serve_loop(spawn_target, target_loader)  # type: ignore[no-untyped-call]
+
+    def _wait_for(self, workers: Iterable[Any]) -> bool:
+        """Whether all `workers` have come up; False as soon as one dies, or the server ends."""
+        workers = list(workers)
+        missing = {worker.inner.pid for worker in workers}
+        deadline = time.monotonic() + START_S
+        while missing and time.monotonic() < deadline and not self.interrupt_signal:
+            if self._up.poll(0.05):
+                missing.discard(int(self._up.recv_bytes()))
+            if not all(worker.is_alive() for worker in workers):
+                return False
+        return not missing
+
+    def _respawn_workers(
+        self, workers: list[int], spawn_target: Any, target_loader: Any, delay: float = 0
+    ) -> None:
+        """Put others in the place of those that died."""
+        for index in workers:
+            _LOG.error("a worker has died: another takes its place")
+            self.respawned_wrks[index] = time.monotonic()
+            self.wrks[index] = self._spawn_worker(index, spawn_target, target_loader)
+            self.wrks[index].start()
+
+    def _hand_over(self, spawn_target: Any, target_loader: Any) -> bool:
+        """Whether new workers are there; else the old ones go on."""
+        new = [
+            self._spawn_worker(index, spawn_target, target_loader) for index in range(self.workers)
+        ]
+        for worker in new:
+            worker.interrupt_by_parent = True  # while it is on trial nobody follows it
+            worker.start()
+        if not self._wait_for(new):
+            for worker in new:
+                worker.kill()
+            return False
+        for old in self.wrks:
+            self._retire(old)
+        self.wrks[:] = new
+        self.interrupt_children.clear()  # one that died meanwhile has its follower
+        for index, worker in enumerate(new):
+            worker.interrupt_by_parent = False
+            if not worker.is_alive():
+                self.interrupt_children.append(index)
+                self.main_loop_interrupt.set()
+        return True
+
+    # ---- workers that go
+
+    def _retire(self, worker: Any) -> None:
+        worker.interrupt_by_parent = True
+        _tell(worker, signal.SIGUSR1)
+        self._leaving = [other for other in self._leaving if other.is_alive()]
+        self._leaving.append(worker)
+        threading.Thread(target=self._see_off, args=(worker,), daemon=True).start()
+
+    def _see_off(self, worker: Any) -> None:
+        if self._ending.wait(LEAVE_S):
+            return  # `_stop_workers` sees to it
+        worker.terminate()
+        worker.join(self.workers_kill_timeout)
+        if worker.is_alive():
+            worker.kill()
+
+    def _stop_workers(self) -> None:
+        self._ending.set()
+        self.wrks += self._leaving
+        for worker in self.wrks:
+            _tell(worker, signal.SIGUSR2)
+        time.sleep(DRAIN_S)
+        super()._stop_workers()  # type: ignore[no-untyped-call]
+        if self._pair is not None:
+            self._pair.close()
+
+    # ---- SIGHUP
+
+    def _reload(self, spawn_target: Any, target_loader: Any) -> None:
+        self.reload_signal = False
+        self.main_loop_interrupt.clear()
+        for worker in self.wrks:
+            _tell(worker, signal.SIGHUP)
+        if self._certificate is None or self._pair is None:
+            return
+        try:
+            pair = self._certificate.read()
+        except FileInvalid as error:
+            _LOG.error("the certificate stays as it was: %s", error)
+            return
+        if pair.is_like(self._pair):
+            pair.close()
+        elif not self.respawn_failed_workers:
+            pair.close()
+            _LOG.error("the certificate stays as it was: with --memory a new one needs a restart")
+        else:
+            _warn(pair)
+            old = self._pair
+            self._use(pair)
+            if self._hand_over(spawn_target, target_loader):
+                old.close()
+                _LOG.info("the certificate was replaced")
+            elif not self.interrupt_signal:
+                self._use(old)
+                pair.close()
+                _LOG.error(
+                    "the certificate stays as it was: no worker started with the new one; "
+                    "mend what it says above, then send SIGHUP again"
+                )
+
+
+def _warn(pair: Pair) -> None:
+    for warning in pair.warnings:
+        _LOG.warning("%s", warning)
+
+
+def _ignore(*signals: signal.Signals) -> None:
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _tell(worker: Any, number: signal.Signals) -> None:
+    if worker.is_alive():
+        with suppress(ProcessLookupError):
+            os.kill(worker.inner.pid, number)
+
+
+# ---- in the serving process
+
+
+def _load(load: Callable[[], Served], up: Connection, listening: tuple[int, int]) -> Served:
+    """What serves; `listening`: device and number of the socket."""
     application = load()
-    gc.freeze()
+    loop = asyncio.get_event_loop()  # Granian has set it
+    loop.add_signal_handler(signal.SIGHUP, application.refresh)
+    loop.add_signal_handler(signal.SIGUSR1, _leave, application, listening)
+    loop.add_signal_handler(signal.SIGUSR2, _drain, application)
+    up.send_bytes(b"%d" % os.getpid())
+    gc.freeze()  # what is there from the start is nothing for the garbage collector
     return application
 
 
-def _watch(address: Address, when_ready: Callable[[str], None]) -> None:
-    """Call `when_ready` once a connection is accepted: Granian itself does not tell."""
-    while True:
-        try:
-            socket.create_connection((address.host, address.port), 1).close()
-        except OSError:
-            time.sleep(0.01)
-        else:
-            when_ready(address.url)
-            return
+def _drain(application: Served) -> None:
+    application.draining = True
+
+
+def _leave(application: Served, listening: tuple[int, int]) -> None:
+    """Take no new connection, as others do, and let those that are there come to an end.
+
+    Nothing in Granian does the first alone.  So the descriptor becomes that of a socket to which
+    nobody can connect: the one that listens is the parent's, and stays open.
+    """
+    _drain(application)
+    try:
+        nobody = socket.socket(socket.AF_UNIX)
+        nobody.bind("")  # a name that the kernel makes up
+        nobody.listen()
+        nobody.setblocking(False)
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError):
+                found = os.fstat(int(name))
+                if (found.st_dev, found.st_ino) == listening:
+                    os.dup2(nobody.fileno(), int(name))
+        nobody.detach()
+    except OSError:
+        # Not on this system: a connection that comes within the last moment may be reset.
+        _LOG.debug("a leaving worker goes on taking connections", exc_info=True)

@@ -14,7 +14,7 @@ from typing import Literal
 import click
 
 from ...oci import limits
-from ...oci.errors import WasmholdError
+from ...oci.errors import FileInvalid, WasmholdError
 from ...registry import Settings
 from ...servers import granian
 from ...servers.access_log import FORMATS
@@ -22,7 +22,7 @@ from ...servers.proxies import parse_networks
 from ..group import CommandFailed
 from ..guarding import access_files
 from ..plan import VERBOSITIES, Plan, Verbosity
-from ..wiring import application, check_root, edge, log_events, shared_memory
+from ..wiring import application, certificate, check_root, edge, log_events, shared_memory
 
 
 def _default_root() -> Path:
@@ -228,6 +228,8 @@ def serve(
             f"{host} is not loopback and nobody has to log in: say who may with --htpasswd or "
             "--access, or --anonymous pull or push if anybody may"
         )
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key are a pair: give both")
     plan = Plan(
         Settings(
             sparse=sparse,
@@ -279,11 +281,17 @@ def serve(
             flush=True,
         )
     log_events(plan)
-    granian.serve(
-        partial(edge, plan, shared_memory(plan)),
-        address,
-        workers=workers,
-        respawn=not memory,  # what was in memory is gone: that is not hidden
-        shutdown_timeout_s=shutdown_timeout,
-        when_ready=partial(when_ready, ready_file, what),
-    )
+    try:
+        granian.serve(
+            partial(edge, plan, shared_memory(plan)),
+            address,
+            workers=workers,
+            respawn=not memory,  # what was in memory is gone: that is not hidden
+            certificate=certificate(plan),
+            shutdown_timeout_s=shutdown_timeout,
+            when_ready=partial(when_ready, ready_file, what),
+        )
+    except FileInvalid as error:
+        raise CommandFailed(
+            str(error), "mend the file, or serve without --tls-cert and --tls-key"
+        ) from None
