@@ -14,7 +14,7 @@ from wasmhold.testing.covers import covers
 SOURCE = Path(__file__).parents[2] / "src" / "wasmhold"
 
 # fmt: off
-PURE = {"oci", "wasm", "ports", "protocol", "registry", "faults"}
+PURE = {"oci", "wasm", "artifact", "ports", "protocol", "registry", "faults"}
 # What also runs in a Wasm guest: no event loop, no thread, no import inside a function.
 GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "auth/", "stores/", "servers/application.py")
 # What a guest does without: locks between processes, bcrypt.
@@ -23,6 +23,7 @@ NATIVE_MODULES = tuple(f"{file.removesuffix('.py')}/" for file in NATIVE_ONLY)
 MAY_IMPORT: dict[str, set[str] | None] = {
     "oci":      set(),
     "wasm":     set(),
+    "artifact": {"oci", "wasm"},
     "ports":    {"oci"},
     "protocol": {"oci", "ports"},
     "registry": {"oci", "protocol", "ports"},
@@ -32,8 +33,8 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "servers":  {"oci", "protocol", "ports", "registry", "auth", "faults"},
     "client":   {"oci", "protocol", "ports"},
     "testing":  {
-        "oci", "wasm", "protocol", "ports", "registry", "auth", "faults", "stores", "servers",
-        "client",
+        "oci", "wasm", "artifact", "protocol", "ports", "registry", "auth", "faults", "stores",
+        "servers", "client",
     },
     "cli":      None,  # anything
 }

@@ -7,6 +7,10 @@
     │   ├── TagInvalid               MANIFEST_INVALID       400
     │   └── RequestInvalid           UNSUPPORTED            400  path, query or header
     ├── ManifestInvalid              MANIFEST_INVALID       400  one entry for each fault
+    ├── WasmInvalid                  UNKNOWN                400  no WebAssembly; carries the offset
+    ├── ArtifactInvalid              MANIFEST_INVALID       400  what it holds is not what is wanted
+    │   ├── NotWasm                  MANIFEST_INVALID       400  carries what was found
+    │   └── Ambiguous                MANIFEST_INVALID       400  carries the choices
     ├── ManifestBlobUnknown          MANIFEST_BLOB_UNKNOWN  400  one entry for each absent digest
     ├── DigestMismatch               DIGEST_INVALID         400  the bytes are other bytes
     ├── SizeInvalid                  SIZE_INVALID           400  more or fewer bytes than promised
@@ -142,6 +146,49 @@ class ManifestInvalid(WasmholdError):
             Entry(self.code, f"{f.path}: {f.reason}" if f.path else f.reason, {"path": f.path})
             for f in self.faults
         ]
+
+
+class WasmInvalid(WasmholdError):
+    """Bytes are no WebAssembly binary. `source` names them, `offset` is in bytes."""
+
+    status = 400
+
+    def __init__(self, source: str, reason: str, offset: int) -> None:
+        super().__init__(f"{source}: {reason} (byte {offset})")
+        self.source, self.reason, self.offset = source, reason, offset
+
+    def detail(self) -> object:
+        return {"offset": self.offset}
+
+
+class ArtifactInvalid(WasmholdError):
+    """An artifact cannot be read as what it says it is, or not as it was asked for."""
+
+    code = "MANIFEST_INVALID"
+    status = 400
+
+
+class NotWasm(ArtifactInvalid):
+    """An artifact without WebAssembly. `config` and `layers` are the media types that it has."""
+
+    def __init__(self, name: str, config: str, layers: Sequence[str]) -> None:
+        found = f"found config {config or 'none'}, layers {', '.join(layers) or 'none'}"
+        super().__init__(f"{name} is not a WebAssembly artifact: {found}")
+        self.config, self.layers = config, tuple(layers)
+
+    def detail(self) -> object:
+        return {"config": self.config, "layers": list(self.layers)}
+
+
+class Ambiguous(ArtifactInvalid):
+    """Several things could be meant, and nothing says which; `choices` are text for a person."""
+
+    def __init__(self, reason: str, choices: Sequence[str]) -> None:
+        super().__init__(f"{reason}: {'; '.join(choices)}")
+        self.choices = tuple(choices)
+
+    def detail(self) -> object:
+        return {"choices": list(self.choices)}
 
 
 class ManifestBlobUnknown(WasmholdError):

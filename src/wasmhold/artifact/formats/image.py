@@ -1,0 +1,66 @@
+"""Images with a Wasm file in them: marked by an annotation, by their platform, or not at all.
+
+Sources: Istio, "Wasm image specification", compat variant; crun, "wasm-on-kubernetes".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from ...oci.errors import Ambiguous, ArtifactInvalid
+from ..kind import Confidence, Format, Kind, View
+from ..media_types import IMAGE_CONFIGS, TARS
+
+_VARIANT: Final = "module.wasm.image/variant"
+_VARIANTS: Final = ("compat", "compat-smart")
+_ARCHITECTURES: Final = ("wasm", "wasm32")
+PLUGIN: Final = "plugin.wasm"
+
+
+def detect(view: View) -> Kind | None:
+    if view.config not in IMAGE_CONFIGS or not view.layers or not set(view.layers) <= TARS:
+        return None
+    if view.manifest.annotations.get(_VARIANT) in _VARIANTS:
+        return Kind(Format.COMPAT)
+    if any(is_wasm_platform(platform) for platform in view.platforms):
+        return Kind(Format.IMAGE)
+    asked = Confidence.NEEDS_CONTENT if view.platforms else Confidence.NEEDS_PLATFORM
+    return Kind(Format.IMAGE, confidence=asked)
+
+
+def is_wasm_platform(platform: tuple[str, str]) -> bool:
+    """``(os, architecture)``: any operating system, since the field has had four names for it."""
+    return platform[1] in _ARCHITECTURES
+
+
+def entrypoint(config: Mapping[str, object]) -> str | None:
+    """The ``.wasm`` file that an image's config says to run."""
+    inner = config.get("config")
+    if isinstance(inner, dict):
+        for key in ("Entrypoint", "Cmd"):
+            words = inner.get(key)
+            if isinstance(words, list) and words and isinstance(words[0], str):
+                return words[0] if words[0].endswith(".wasm") else None
+    return None
+
+
+def wasm_file(names: Iterable[str], entry: str | None = None) -> str:
+    """Which of the files in the last layer is the program.
+
+    `plugin.wasm` in any folder, else the entry point, else the only ``.wasm``.  Raises
+    ArtifactInvalid when there is none, Ambiguous when there are several.
+    """
+    files = {name: name.removeprefix("./").lstrip("/") for name in names}
+    wasm = [name for name, path in files.items() if path.endswith(".wasm")]
+    wanted = entry.removeprefix("./").lstrip("/") if entry is not None else None
+    for found in (
+        [name for name in wasm if files[name].rpartition("/")[2] == PLUGIN],
+        [name for name in wasm if files[name] == wanted],
+        wasm,
+    ):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise Ambiguous("the image's last layer has several Wasm files", found)
+    raise ArtifactInvalid("the image's last layer has no Wasm file")
