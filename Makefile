@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types rows coverage model bench conformance interop clean
+.PHONY: help setup run test lint types rows docs coverage model bench conformance interop clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,9 @@ types: setup  ## strict types
 
 rows: setup  ## requirements that no test names; fails when there are any
 	$(BIN)/python tests/rows.py --strict
+
+docs: setup  ## the table of options in docs/configuration.md
+	$(BIN)/python -m tests.options_page
 
 coverage: setup  ## lines and branches of the pure part; fails below 95 %
 	$(BIN)/coverage erase

@@ -7,13 +7,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from tests import options_page
 from tests.registries import serving
 from wasmhold.cli.commands.serve import serve
-from wasmhold.oci import limits
+from wasmhold.cli.options.serve import OPTIONS
 from wasmhold.testing.covers import covers
 
 ROOT = Path(__file__).parents[2]
@@ -51,11 +54,30 @@ def test_examples_run_as_they_stand(page, kind, code, tmp_path):
 
 
 @covers("BR-113")
-def test_every_option_is_in_the_configuration():
-    text = (ROOT / "docs/configuration.md").read_text()
-    told = set(re.findall(r"^\| `(--[a-z-]+)", text, re.MULTILINE))
-    assert told == {option.opts[0] for option in serve.params}
-    assert f"`--manifest-limit BYTES` | {limits.MANIFEST} |" in text
+def test_the_table_of_options_is_that_of_their_definitions():
+    text = options_page.PAGE.read_text()
+    assert options_page.page(text) == text, "make docs"
+    told = set(re.findall(r"`(--[a-z-]+)", text))
+    assert {
+        name for option in serve.params for name in (*option.opts, *option.secondary_opts)
+    } <= told
+
+
+@covers("BR-113")
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
+def test_each_option_has_its_text(option):
+    assert re.fullmatch(r"[A-Z][^\n]{15,}\.", option.help)
+    assert re.fullmatch(r"|[`A-Z\[][^\n]+\.", option.more)
+
+
+def test_the_example_of_a_configuration_is_one(tmp_path):
+    (example,) = re.findall(r"^```toml\n(.*?)^```", options_page.PAGE.read_text(), re.M | re.S)
+    path = tmp_path / "wasmhold.toml"
+    path.write_text(example)
+    ran = CliRunner().invoke(serve, ["--config", str(path), "--print-config"])
+    assert ran.exit_code == 0, ran.output
+    said = re.findall(r"^(\S+) = .*  # (\S+)$", ran.stdout, re.M)
+    assert {key for key, source in said if source == str(path)} == set(tomllib.loads(example))
 
 
 def test_links_lead_somewhere():

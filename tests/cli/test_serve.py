@@ -27,7 +27,7 @@ def test_errors_say_what_and_what_next():
     ran = wasmhold("serve", "--memory", "--listen", "x")
     assert ran.returncode == 2
     assert ran.stdout == ""
-    assert ran.stderr.startswith("error: Invalid value for '--listen': 'x' is not HOST:PORT")
+    assert ran.stderr.startswith("error: --listen: 'x' is not HOST:PORT")
     assert ran.stderr.endswith("hint: wasmhold serve --help\n")
 
 

@@ -22,7 +22,7 @@ from wasmhold.testing.transcript import Difference, Send, parse, replay
 FILES = sorted(Path(__file__).parents[1].joinpath("data/protocol").glob("*.http"))
 TRANSCRIPTS = [parse(path.read_text(), path.stem) for path in FILES]
 PLAIN = [transcript for transcript in TRANSCRIPTS if not transcript.settings]
-ANY_URL = os.environ.get("WASMHOLD_TEST_URL")
+ANY_URL = os.environ.get("REGISTRY_URL")
 SET = [transcript for transcript in TRANSCRIPTS if transcript.settings]
 
 
@@ -85,7 +85,7 @@ def test_uvicorn(transcript, uvicorn_url):
 
 
 @pytest.mark.peer
-@pytest.mark.skipif(ANY_URL is None, reason="WASMHOLD_TEST_URL names no registry")
+@pytest.mark.skipif(ANY_URL is None, reason="REGISTRY_URL names no registry")
 @pytest.mark.parametrize("transcript", PLAIN if ANY_URL else PLAIN[:1], ids=name)
 def test_any_url(transcript):
     with to_url(ANY_URL) as send:

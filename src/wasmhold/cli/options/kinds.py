@@ -1,0 +1,143 @@
+"""Kinds of values: what is taken, and what is said of the rest.
+
+A value comes as text, or from a file as the type that it has there; both are read by one function.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from ...oci import limits
+from ...servers.application import warning_field
+from ...servers.proxies import parse_networks
+
+Value: TypeAlias = Any  # what `Kind.parse` makes; str() of it can be parsed again
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`types` are those that a value may have in a file; `words` say so.
+
+    `parse` raises ValueError, which says what is wrong with the text.
+    """
+
+    metavar: str
+    parse: Callable[[str], Value]
+    types: tuple[type, ...] = (str,)
+    words: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """Where to listen; `host` is a name or an address, without brackets."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> HostPort:
+        """Raises ValueError."""
+        host, _, port = text.rpartition(":")
+        if not host or not port.isascii() or not port.isdecimal() or int(port[:6]) > 65535:
+            raise ValueError(f"{text!r} is not HOST:PORT, for example 127.0.0.1:5000")
+        return cls(host.strip("[]"), int(port))
+
+    def __str__(self) -> str:
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+_UNITS: Final = {"": 1, "KiB": limits.KIB, "MiB": limits.MIB, "GiB": 1024 * limits.MIB}
+_DIGITS: Final = 18  # what is longer counts nothing that there is
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``500MiB``, ``1GiB`` or a plain number.  Raises ValueError."""
+    number = text.rstrip("KMGiB")
+    unit = _UNITS.get(text[len(number) :])
+    if unit is None or not _is_whole(number):
+        raise ValueError(f"{text!r} is no size, for example 1GiB, 500MiB or 0")
+    return int(number) * unit
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+
+
+def _parse_switch(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def _parse_file(text: str) -> str:
+    """The absolute path: who prints the configuration may stand elsewhere than who uses it."""
+    if not text:
+        raise ValueError("the path is empty")
+    return str(Path(text).absolute())
+
+
+def _parse_network(text: str) -> str:
+    return str(parse_networks([text])[0])
+
+
+def _parse_warning(text: str) -> str:
+    warning_field(text)
+    return text
+
+
+def whole(metavar: str, least: int) -> Kind:
+    """Whole numbers from `least`."""
+
+    def parse(text: str) -> int:
+        if not _is_whole(text) or int(text) < least:
+            raise ValueError(f"{text!r} is no whole number of {least} or more")
+        return int(text)
+
+    return Kind(metavar, parse, (int,), "a whole number")
+
+
+def number(metavar: str) -> Kind:
+    """Numbers from 0, with or without a point."""
+
+    def parse(text: str) -> float:
+        if _is_whole(text):
+            return int(text)
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (0 <= value < math.inf):
+            raise ValueError(f"{text!r} is no number of 0 or more")
+        return value
+
+    return Kind(metavar, parse, (int, float), "a number")
+
+
+def choice(*words: str) -> Kind:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is none of {', '.join(words)}")
+        return text
+
+    return Kind("|".join(words), parse)
+
+
+SWITCH: Final = Kind("", _parse_switch, (bool,), "true or false")
+TEXT: Final = Kind("TEXT", str)
+FILE: Final = Kind("FILE", _parse_file)
+HOST_PORT: Final = Kind("HOST:PORT", HostPort.parse)
+SIZE: Final = Kind("SIZE", parse_size, (str, int), "a size as text, or a number of bytes")
+NETWORK: Final = Kind("NET", _parse_network)
+WARNING: Final = Kind("TEXT", _parse_warning)
