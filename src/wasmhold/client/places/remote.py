@@ -157,7 +157,7 @@ class RemoteRepository:
             found = await self._put_by_tag(stored, tags[0])
         else:
             # A push by tag is taken as sha256 (DS-131); this way several tags are one request.
-            found = await self._put(stored, stored.digest, tags)
+            found = await self._put_by_digest(stored, tags)
             for tag in tags:
                 if tag not in found.tags:
                     await self._put(stored, tag)
@@ -166,6 +166,18 @@ class RemoteRepository:
         if manifest.subject is not None and found.subject is None:
             entry = manifest.descriptor(stored.digest, len(stored.content)).to_json()
             await self._change_fallback(manifest.subject.digest, lambda them: _with(them, entry))
+
+    async def _put_by_digest(
+        self, stored: StoredManifest, tags: Sequence[str]
+    ) -> res.ManifestStored:
+        try:
+            return await self._put(stored, stored.digest, tags)
+        except RemoteError as error:
+            algorithm = stored.digest.algorithm
+            if algorithm != DEFAULT_ALGORITHM and "DIGEST_INVALID" in error.codes:
+                # It hashes with sha256 whatever was asked for, and finds another digest.
+                raise Unsupported(f"{self.host} keeps no manifests by {algorithm}") from error
+            raise
 
     async def _put_by_tag(self, stored: StoredManifest, tag: str) -> res.ManifestStored:
         try:
