@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from ..oci.errors import TooManyRequests
 from ..ports.runtime import Gate, Runtime
@@ -18,6 +18,8 @@ RETRY_AFTER_S: Final = 1
 # The password in UTF-8 and a bcrypt hash; slow, whatever the answer.
 Check: TypeAlias = Callable[[bytes, str], bool]
 
+Login: TypeAlias = Literal["good", "wrong", "known"]  # `known`: it was good a short time ago
+
 # Where a file is empty: a hash of cost 10 that no password has.
 _NOBODY: Final = "$2b$10$" + "." * 53
 
@@ -25,8 +27,15 @@ _NOBODY: Final = "$2b$10$" + "." * 53
 class Cores:
     """At most `count` checks at once, and at most `waiting` that wait for their turn."""
 
-    def __init__(self, runtime: Runtime, count: int, waiting: int = WAITING) -> None:
-        self.runtime = runtime
+    def __init__(
+        self,
+        runtime: Runtime,
+        count: int,
+        waiting: int = WAITING,
+        heard: Callable[[Login], None] = lambda login: None,
+    ) -> None:
+        """`heard` is told of each login, for who counts them."""
+        self.runtime, self.heard = runtime, heard
         self._free, self._room = count, waiting
         self._queue: deque[Gate] = deque()
 
@@ -92,11 +101,14 @@ class Logins:
     def remembers(self, user: str, password: bytes) -> bool:
         """Whether this login was good a short time ago; what every further request asks."""
         known = self._good.get(user)
-        return (
-            known is not None
-            and 0 <= self._cores.runtime.now() - known[1] < KEPT_S
-            and hmac.compare_digest(known[0], self._mac(user, password))
-        )
+        if (
+            known is None
+            or not 0 <= self._cores.runtime.now() - known[1] < KEPT_S
+            or not hmac.compare_digest(known[0], self._mac(user, password))
+        ):
+            return False
+        self._cores.heard("known")
+        return True
 
     def _mac(self, user: str, password: bytes) -> bytes:
         mac = self._keyed.copy()
@@ -123,6 +135,7 @@ class Logins:
         finally:
             del self._flights[mac]
             flight.landed.open()
+        self._cores.heard("good" if flight.result else "wrong")
         if flight.result:
             self._good[user] = mac, self._cores.runtime.now()
         return flight.result

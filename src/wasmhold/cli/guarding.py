@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from ..auth.files import AccessFiles
 from ..auth.guard import Guard
 from ..auth.htpasswd import check
-from ..auth.logins import Cores
+from ..auth.logins import Cores, Login
 from ..servers.asgi import AsyncioRuntime, SystemRandomness
 from .plan import Plan
 
 
-def access_files(plan: Plan) -> AccessFiles | None:
-    """The files of `plan`, read; None: everybody may do everything.  Raises FileInvalid."""
+def access_files(
+    plan: Plan, heard: Callable[[Login], None] = lambda login: None
+) -> AccessFiles | None:
+    """The files of `plan`, read; None: everybody may do everything.
+
+    `heard` is told of each login.  Raises FileInvalid.
+    """
     if plan.htpasswd is None and plan.access is None and plan.anonymous is None:
         return None
     return AccessFiles(
@@ -22,12 +28,12 @@ def access_files(plan: Plan) -> AccessFiles | None:
         plan.anonymous,
         check=check,
         # All workers together keep no more cores busy than there are, where there are enough.
-        cores=Cores(AsyncioRuntime(), max(1, (os.cpu_count() or 1) // plan.workers)),
+        cores=Cores(AsyncioRuntime(), max(1, (os.cpu_count() or 1) // plan.workers), heard=heard),
         randomness=SystemRandomness(),
     )
 
 
-def guard(plan: Plan) -> Guard | None:
-    """Raises FileInvalid."""
-    files = access_files(plan)
+def guard(plan: Plan, heard: Callable[[Login], None] = lambda login: None) -> Guard | None:
+    """`heard` is told of each login.  Raises FileInvalid."""
+    files = access_files(plan, heard)
     return None if files is None else Guard(files)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from ..auth.logins import Login
 from ..faults import Faults
 from ..oci.errors import WasmholdError
 from ..ports.runtime import Inline, run
@@ -20,7 +21,7 @@ from ..servers import event_log, metrics, rate_limit
 from ..servers.access_log import FORMATS, AccessLog
 from ..servers.application import Application
 from ..servers.asgi import AsyncioRuntime, Edge, SystemRandomness
-from ..servers.metrics import EVENTS
+from ..servers.metrics import EVENTS, LOGINS
 from ..servers.probes import Metrics
 from ..servers.proxies import parse_networks
 from ..servers.rate_limit import TableLimiter
@@ -85,8 +86,12 @@ def certificate(plan: Plan) -> Certificate | None:
     return Certificate(plan.tls_cert, plan.tls_key)
 
 
-def application(plan: Plan, shared: Shared | None = None) -> Application:
-    """The registry of `plan`, without a socket; `shared` None: it has no limit of requests.
+def application(
+    plan: Plan, shared: Shared | None = None, heard: Callable[[Login], None] = lambda login: None
+) -> Application:
+    """The registry of `plan`, without a socket.
+
+    `shared` None: without a limit of requests.  `heard` is told of each login.
 
     Raises ValueError, RequestInvalid; FileInvalid; StoreUnavailable.
     """
@@ -99,7 +104,7 @@ def application(plan: Plan, shared: Shared | None = None) -> Application:
         limiter = TableLimiter(plan.rate_limit, shared.table, shared.secret, time.monotonic)
     return Application(
         Registry(open_store(plan), plan.settings),
-        guard=guard(plan),
+        guard=guard(plan, heard),
         limiter=limiter,
         faults=faults,
         warnings=plan.warnings,
@@ -113,13 +118,13 @@ def edge(plan: Plan, shared: Shared | None = None) -> Edge:
     """
     shared = shared_memory(plan) if shared is None else shared
     out = sys.stderr.fileno()
-    figures = Metrics(shared) if plan.metrics else None
-    log_events(plan, None if figures is None else partial(figures.counters.add, EVENTS, 1))
+    figures = Metrics(shared)
+    log_events(plan, partial(figures.counters.add, EVENTS, 1))
     line = FORMATS.get(plan.log)
     return Edge(
-        application(plan, shared),
+        application(plan, shared, partial(figures.counters.add, LOGINS, 1)),
         log=None if line is None else AccessLog(out, line),
-        metrics=figures,
+        metrics=figures if plan.metrics else None,
         trusted=parse_networks(plan.trusted_proxies),
         body_idle_s=plan.body_idle_s,
         send_idle_s=plan.send_idle_s,

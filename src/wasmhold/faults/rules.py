@@ -33,6 +33,7 @@ KINDS: Final[dict[type[op.Operation], str]] = {
 }
 _HEADS: Final = {"manifest-get": "manifest-head", "blob-get": "blob-head"}
 OPERATIONS: Final = frozenset({*KINDS.values(), *_HEADS.values()})  # all that `kind_of` answers
+_READS: Final = (op.GetManifest, op.GetBlob)
 _NAMES: Final = OPERATIONS | {"*"}
 
 _RULE = re.compile(
@@ -75,7 +76,7 @@ _CODES: Final = {c.code: c.status for c in reversed(list(_all(errors.WasmholdErr
 def kind_of(operation: op.Operation) -> str:
     """The operation's name in rules, logs and metrics, for example ``manifest-head``."""
     kind = KINDS[type(operation)]
-    if isinstance(operation, op.GetManifest | op.GetBlob) and not operation.with_body:
+    if isinstance(operation, _READS) and not operation.with_body:
         return _HEADS[kind]
     return kind
 

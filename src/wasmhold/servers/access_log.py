@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 _LINES: Final = 256  # written at once
@@ -36,6 +37,13 @@ def _shown(parameter: str) -> str:
     return f"{name}={CENSORED}"
 
 
+# Many lines are of one second.
+@lru_cache(maxsize=8)
+def stamp_of(when: int) -> str:
+    """Seconds since 1970 as RFC 3339 has them, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+
+
 class Line(NamedTuple):
     """One request.
 
@@ -60,7 +68,7 @@ class Line(NamedTuple):
 def text_line(when: float, line: Line) -> str:
     """For people: what came from outside is quoted, so that it can forge no line."""
     request, client, who, method, target, kind, status, size, ms = line
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+    stamp = stamp_of(int(when))
     user = "-" if who is None else _quote(who)
     asked = f"{client} {user} {method} {_quote(target)} {kind}"
     return f"{stamp} {asked} {status} {size} {ms:.1f}ms {request}\n"

@@ -10,12 +10,11 @@ import json
 import logging
 import os
 import re
-import time
 from collections.abc import Callable
 from typing import Final
 
 from ..protocol import Request
-from .access_log import CENSORED, shown_target
+from .access_log import CENSORED, shown_target, stamp_of
 
 TRACE: Final = 5
 LEVELS: Final = {
@@ -116,8 +115,7 @@ class EventHandler(logging.Handler):
             if traceback:
                 members["traceback"] = traceback
             return f"{json.dumps(members)}\n"
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
-        line = f"{stamp} {level} [{os.getpid()}] {_printable(message)}\n"
+        line = f"{stamp_of(int(when))} {level} [{os.getpid()}] {_printable(message)}\n"
         return line + "".join(f"    {_printable(part)}\n" for part in traceback.splitlines())
 
     def _write(self, text: str) -> None:

@@ -126,9 +126,12 @@ FOUND: Final = (
 )  # fmt: skip
 
 
+_SUM: Final = len(_BUCKETS_US) + 1  # behind the buckets and what is over them
+
+
 def _width(metric: Metric) -> int:
-    """Cells of one series: of a histogram each bucket, what is over them, and the sum."""
-    return len(_BUCKETS_US) + 2 if metric.kind == "histogram" else 1
+    """Cells of one series."""
+    return _SUM + 1 if metric.kind == "histogram" else 1
 
 
 _FIRST: Final[dict[str, int]] = {}
@@ -146,15 +149,12 @@ class Counters:
         self.cells = memoryview(bytearray(8 * CELLS)).cast("Q") if cells is None else cells
         for gauge in (IN_FLIGHT, DRAINING):
             self.cells[_FIRST[gauge.name]] = 0
-        first = _FIRST[REQUESTS.name]
+        # The cells of a request, and of its operation's histogram: one look at a table for both.
+        first, durations, width = _FIRST[REQUESTS.name], _FIRST[DURATION.name], _width(DURATION)
         self._requests = {
-            (operation, status): first + i * len(_STATUS_NAMES) + j
+            (operation, status): (first + i * len(_STATUS_NAMES) + j, durations + i * width)
             for i, operation in enumerate(_OPERATIONS)
             for j, status in enumerate((*STATUSES, 0))
-        }
-        width = _width(DURATION)
-        self._durations = {
-            operation: _FIRST[DURATION.name] + i * width for i, operation in enumerate(_OPERATIONS)
         }
         self._in_flight = _FIRST[IN_FLIGHT.name]
         self._received, self._sent = _FIRST[RECEIVED.name], _FIRST[SENT.name]
@@ -167,16 +167,17 @@ class Counters:
         """It has been answered, or the connection has ended; both numbers are bytes."""
         cells = self.cells
         cells[self._in_flight] -= 1
-        index = self._requests.get((operation, status))
-        if index is None:
-            operation = operation if operation in self._durations else OTHER
-            status = status if status in STATUSES else 0
-            index = self._requests[operation, status]
-        cells[index] += 1
+        found = self._requests.get((operation, status))
+        if found is None:
+            found = self._requests[
+                operation if operation in _OPERATIONS else OTHER,
+                status if status in STATUSES else 0,
+            ]
+        request, duration = found
+        cells[request] += 1
         took_us = int(took_s * 1e6)
-        first = self._durations[operation]
-        cells[first + bisect_left(_BUCKETS_US, took_us)] += 1
-        cells[first + len(_BUCKETS_US) + 1] += took_us
+        cells[duration + bisect_left(_BUCKETS_US, took_us)] += 1
+        cells[duration + _SUM] += took_us
         if received:
             cells[self._received] += received
         if sent:
