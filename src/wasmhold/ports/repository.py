@@ -6,8 +6,8 @@ A copy needs no more of a place than this, and every place gives all of it
 - Names, tags and digests are checked before they come here.
 - **What is read is not verified, what is written is.**  Whoever writes a blob hashes its bytes, so
   that each byte of a copy is hashed once.  Manifests are small and verified on both ways.
-- The methods of `Blobs` may run side by side, also in several threads.  All others are called
-  one after the other.
+- The methods of `Blobs`, and what reads manifests, may run side by side, also in several threads.
+  What writes manifests and tags, and lists tags, is called one after the other.
 - Every method may raise, besides what it says, Unauthorized and Denied; StoreUnavailable and what
   else of the tree comes from a place that does not answer.
 """

@@ -9,6 +9,7 @@ Source: image-spec, "Image Layout"; distribution-spec, "Referrers Tag Schema".
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -123,6 +124,7 @@ class IndexedRepository:
         self._inner: set[Digest] = set()  # children of what was put
         self._view: _View | None = None
         self._subjects: tuple[object, dict[Digest, list[Descriptor]]] | None = None
+        self._walking = threading.Lock()
 
     # ---- blobs
 
@@ -222,17 +224,22 @@ class IndexedRepository:
     async def referrers(
         self, subject: Digest, artifact_type: str | None = None
     ) -> list[Descriptor]:
-        found = (await self._runtime.offload(self._referrers)).get(subject, [])
+        found = (await self._runtime.offload(self._all_referrers)).get(subject, [])
         return [d for d in found if artifact_type in (None, d.artifact_type)]
 
-    def _referrers(self) -> Mapping[Digest, list[Descriptor]]:
-        """All referrers, by subject: those with entries, and those that indexes lead to.
+    def _all_referrers(self) -> Mapping[Digest, list[Descriptor]]:
+        """By subject: those with entries, and those that indexes lead to.
 
         A list under the tag for referrers is such an index too.  Raises CannotList.
         """
-        if self._subjects is not None and self._subjects[0] == self.content.state():
-            return self._subjects[1]
-        state, index = self.content.state(), self._index()
+        with self._walking:  # once, whoever asks first
+            state, known = self.content.state(), self._subjects
+            if known is None or known[0] != state:
+                self._subjects = known = state, self._find_referrers()
+            return known[1]
+
+    def _find_referrers(self) -> dict[Digest, list[Descriptor]]:
+        index = self._index()
         subjects: dict[Digest, list[Descriptor]] = {}
         seen = {entry.digest for entry in index.entries}
         todo = [(entry.digest, True) for entry in index.entries]
@@ -255,7 +262,6 @@ class IndexedRepository:
                 raise CannotList(f"{self.place} has more than {limits.GRAPH_NODES} manifests")
         for found in subjects.values():
             found.sort(key=lambda descriptor: descriptor.digest)
-        self._subjects = state, subjects
         return subjects
 
     # ---- tags
