@@ -113,7 +113,7 @@ def test_it_says_where_it_serves_and_ends_in_peace():
     assert "Traceback" not in log
 
 
-@covers("BR-005")
+@covers("BR-005", "OW-104")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_is_in_a_directory_is_there_again(workers, tmp_path):
     root = tmp_path / "registry"

@@ -137,10 +137,10 @@ def for_everybody(*, users: bool, anonymous: tuple[Right, ...]) -> Access:
     return Access([*rules, Rule("*", (), anonymous, anonymous=True)] if anonymous else rules)
 
 
-def unknown_key(key: str, known: Collection[str], what: str = "key") -> str:
-    """What is said of a key that nobody knows: the one that may be meant."""
+def unknown_key(key: str, known: Collection[str], what: str = "key", prefix: str = "") -> str:
+    """What is said of a key that nobody knows: the one that may be meant, behind its `prefix`."""
     near = difflib.get_close_matches(key, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
+    hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(sorted(known))}"
     return f"no such {what}; {hint}"
 
 

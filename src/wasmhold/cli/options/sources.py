@@ -90,15 +90,18 @@ def from_variables(options: Sequence[Option], environment: Mapping[str, str]) ->
                 parts = re.split(f"[{re.escape(option.split_at)}]", text)
                 value = [part.strip() for part in parts if part.strip()]
             found[option.name] = _read(option, value, variable, variable)
-        elif not _is_of_kubernetes(variable.removeprefix(VARIABLES), text):
-            raise WrongUse(f"{variable}: {unknown_key(variable, by_variable, 'variable')}")
+            continue
+        name = variable.removeprefix(VARIABLES)
+        if not _is_of_kubernetes(name, text):
+            names = [known.removeprefix(VARIABLES) for known in by_variable]
+            raise WrongUse(f"{variable}: {unknown_key(name, names, 'variable', VARIABLES)}")
     return found
 
 
 def _is_of_kubernetes(name: str, text: str) -> bool:
-    if _ITS_PORT.fullmatch(name):
-        return "://" in text
-    return _OF_KUBERNETES.fullmatch(name) is not None
+    if _OF_KUBERNETES.fullmatch(name):
+        return True
+    return _ITS_PORT.fullmatch(name) is not None and "://" in text
 
 
 def from_file(options: Sequence[Option], path: str, place: str) -> dict[str, Given]:
