@@ -16,7 +16,8 @@ from ..protocol.operations import ListReferrers, ListRepositories, ListTags
 from ..protocol.results import ReferrersPage, RepositoriesPage, TagsPage
 
 # Asked of the store at once.  Descriptors may be large, so it begins with few; where they turn out
-# to be small there are more, since a store may have to look at all to give some.
+# to be small there are more, since a store may have to look at all to give some.  Of names
+# there are more where the first were not enough.
 _FIRST_STEP = 100
 _LAST_STEP = 2_000
 _SMALL = 4 * limits.KIB  # bytes of a descriptor that is not measured exactly
@@ -60,13 +61,14 @@ async def readable(
     store: Store, reads: Callable[[str], bool], after: str = ""
 ) -> AsyncGenerator[str, None]:
     """Names behind `after` that may be read, in byte order; asked for in pages."""
-    while found := await store.repositories(after, _LAST_STEP):
+    step = _FIRST_STEP
+    while found := await store.repositories(after, step):
         for name in found:
             if reads(name):
                 yield name
-        if len(found) < _LAST_STEP:
+        if len(found) < step:
             return
-        after = found[-1]
+        after, step = found[-1], _LAST_STEP
 
 
 async def list_referrers(store: Store, operation: ListReferrers) -> ReferrersPage:
