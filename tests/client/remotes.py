@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from tests.registries import Server
 from wasmhold.client.credentials import Credentials
@@ -24,6 +27,8 @@ class Hurried(ThreadRuntime):
     def __init__(self) -> None:
         super().__init__()
         self.waits: list[float] = []
+        self.ahead = 0.0  # seconds that the clock goes before the machine's
+        self.now = lambda: time.time() + self.ahead
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -53,6 +58,10 @@ class Client:
         return RemoteRepository(self.network, host, name, credentials)
 
 
+def needs(program: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(program) is None, reason=f"not on PATH: {program}")
+
+
 @contextmanager
 def client(options: Options | None = None, **settings: object) -> Iterator[Client]:
     made = Client(options, **settings)
@@ -75,7 +84,8 @@ def program(command: list[str], port: int, log: Path) -> Iterator[Server]:
     try:
         deadline = time.monotonic() + 30
         while True:
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
                 break
             time.sleep(0.02)

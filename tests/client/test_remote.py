@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 
 import pytest
 
-from tests.client.remotes import client, distribution, olareg
+from tests.client.remotes import client, distribution, needs, olareg
 from tests.registries import serving
 from wasmhold.oci.errors import Unsupported
 from wasmhold.testing.covers import covers
 from wasmhold.testing.repository_suite import REPOSITORY_CHECKS, check_repository
 
 _NUMBERS = itertools.count()
-
-
-def needs(program):
-    return pytest.mark.skipif(shutil.which(program) is None, reason=f"not on PATH: {program}")
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from ..oci.errors import AuthFailed
 from ..oci.limits import MIB
@@ -70,7 +70,7 @@ class Tokens:
         `refused`: the value that was not taken; a token that is kept and equal to it is dropped.
         Raises AuthFailed; Unreachable and RemoteError of the token server.
         """
-        key = _Key(challenge.get("realm") or "", challenge.get("service"), scopes, auth)
+        key = _Key(_realm(registry, challenge), challenge.get("service"), scopes, auth)
         with self._lock:
             value, until = self._kept.get(key, ("", 0.0))
             if value == refused or until <= self._now():
@@ -169,6 +169,14 @@ class Tokens:
             return answer, answer.body.read(_MAX_ANSWER)
         finally:
             answer.body.close()
+
+
+def _realm(registry: str, challenge: Challenge) -> str:
+    """Where tokens come from; relative where a registry was not told its own address (olareg)."""
+    try:
+        return urljoin(registry, challenge.get("realm") or "")
+    except ValueError:
+        return ""
 
 
 def _words(content: bytes) -> str:
