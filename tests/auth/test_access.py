@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.protocol.operations import operations
@@ -47,6 +47,9 @@ def test_a_need_names_the_repository(operation):
     st.text("ab*", max_size=8).filter(lambda text: "[" not in text),
     st.text("ab", max_size=12),
 )
+@example("a*a", "a")
+@example("ab*ba", "aba")
+@example("*a*", "ba")
 def test_a_star_is_any_text(pattern, name):
     wanted = re.compile(fnmatch.translate(pattern)).match(name) is not None
     assert glob_matches(tuple(pattern.split("*")), name) == wanted
@@ -134,6 +137,7 @@ RULES = {
         {"repo": "team/secret", "members": ["alice"], "access": ["*"]},
         {"repo": "public/*", "anonymous": True, "access": ["read"]},
         {"repo": "", "members": ["nobody-knows"], "access": []},
+        {"repo": "*", "members": ["ci"], "access": ["delete"]},
     ],
 }
 ROWS = [
@@ -141,10 +145,10 @@ ROWS = [
     ("alice",        "x",           (READ,)),
     ("alice",        "team/app",    (READ, WRITE)),  # in devs through all
     ("alice",        "team/secret", ALL),
-    ("ci",           "x",           (READ,)),
-    ("ci",           "team/app",    (WRITE,)),       # of two equally long ones the later
+    ("ci",           "x",           (DELETE,)),      # of two equally long ones the later
+    ("ci",           "team/app",    (WRITE,)),       # a longer one, wherever it stands
     ("ci",           "team/secret", ()),             # a rule may take rights away
-    ("ci",           "team",        (READ,)),
+    ("ci",           "team",        (DELETE,)),
     ("nobody-knows", "team/app",    (READ, WRITE)),
     ("all",          "x",           ()),             # a group is no user
     ("eve",          "public/x",    ()),             # a user gets no anonymous rule
