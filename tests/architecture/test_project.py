@@ -31,7 +31,7 @@ def test_requirements_have_hashes_and_no_addresses():
 
 @covers("BR-099")
 def test_the_bench_runs():
-    code = "import manifest_get; assert manifest_get.core_us(50) > 0"
+    code = "import manifest_get; assert manifest_get.core_us(count=50) > 0"
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT / "bench", capture_output=True, text=True, timeout=60
     )
