@@ -11,7 +11,7 @@ from ..oci.media_types import without_parameters
 
 
 class Format(Enum):
-    """How WebAssembly is put into OCI content; the first three values hold none."""
+    """How WebAssembly is put into OCI content; the first three values are none of it."""
 
     NOT_WASM = "not-wasm"
     SIGNATURE = "signature"  # attestations and SBOMs too
