@@ -1,0 +1,184 @@
+"""``store:DIR//NAME[:TAG]``: a repository in a registry's directory, without a server.
+
+Servers may use the directory at the same time: the store's own rules hold, so what this puts is
+as durable, and as safe from a collection, as what a client pushes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+
+from ...oci.descriptor import Descriptor
+from ...oci.digest import Digest
+from ...oci.errors import ManifestUnknown, NameUnknown, UploadUnknown, WasmholdError
+from ...oci.reference import parse_name
+from ...ports.body import Body
+from ...ports.repository import BlobSource, Repository
+from ...ports.runtime import Randomness, Runtime
+from ...ports.store import StoredManifest
+from ...protocol.operations import CommitUpload, StartUpload, UploadLocation
+from ...registry.manifests import resolve
+from ...registry.uploads import commit_upload, start_upload
+from ...stores.directory import paths
+from ...stores.directory.flock import flock
+from ...stores.directory.native import NativeFiles
+from ...stores.directory.root import Root, enter, leave
+from ...stores.directory.store import DirectoryStore
+from ..verify import checked
+from .files import translated
+from .turns import Turns
+
+_PAGE = 1000  # referrers that are asked for at once
+
+
+def _allow(tag: str, current: Digest | None) -> None:
+    """The guard that lets a tag move: what forbids it belongs to a server."""
+
+
+async def open_store(
+    directory: str, name: str, runtime: Runtime, randomness: Randomness, *, create: bool = False
+) -> StoreRepository:
+    """The repository `name` in a directory that is served, or was.
+
+    With `create` the directory is made one.  Raises NameInvalid; NameUnknown where it is none;
+    StoreUnavailable when its format is not known here.
+    """
+    place = f"store:{directory}//{parse_name(name)}"
+    real = await runtime.offload(_found, directory, place, create)
+    turns = Turns(runtime)
+    files = NativeFiles(directory, turns, locks=flock)
+    try:
+        with turns.inside():
+            root = await enter(files, randomness)
+    except BaseException:
+        files.close()
+        raise
+    store = DirectoryStore(files, turns, randomness, root)
+    return StoreRepository(place, real, name, store, files, root, turns)
+
+
+def _found(directory: str, place: str, create: bool) -> str:
+    """The directory without links, so that two repositories know that they lie in one."""
+    with translated(directory):
+        if create:
+            os.makedirs(directory, exist_ok=True)
+        elif not os.path.exists(os.path.join(directory, paths.FORMAT)):
+            raise NameUnknown(place)
+        return os.path.realpath(directory)
+
+
+class StoreRepository:
+    """`ports.repository.Repository` over a directory store."""
+
+    def __init__(
+        self,
+        place: str,
+        directory: str,
+        name: str,
+        store: DirectoryStore,
+        files: NativeFiles,
+        root: Root,
+        turns: Turns,
+    ) -> None:
+        self.place = place
+        self._directory, self._name = directory, name
+        self._store, self._files, self._root = store, files, root
+        self._turns = turns
+
+    # ---- blobs
+
+    async def blob_size(self, digest: Digest) -> int | None:
+        with self._turns.inside():
+            return await self._store.blob_stat(self._name, digest)
+
+    async def blob_open(self, digest: Digest, start: int = 0) -> Body:
+        with self._turns.inside():
+            body = await self._store.blob_open(self._name, digest, start)
+        return self._turns.handed_out(body)
+
+    async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
+        digest, store = descriptor.digest, self._store
+        async with aclosing(await source.open(0)) as outside:
+            body = self._turns.given(outside)
+            with self._turns.inside():
+                started = await start_upload(store, StartUpload(self._name, digest.algorithm))
+                at = started.at
+                assert isinstance(at, UploadLocation)
+                try:
+                    await commit_upload(store, CommitUpload(at, digest, 0, descriptor.size), body)
+                except BaseException:
+                    with suppress(UploadUnknown):
+                        await store.upload_cancel(at.name, at.session)
+                    raise
+
+    async def blob_mount(self, digest: Digest, source: Repository) -> bool:
+        if not isinstance(source, StoreRepository) or source._directory != self._directory:
+            return False
+        with self._turns.inside():
+            return await self._store.blob_mount(self._name, digest, source._name) is not None
+
+    # ---- manifests
+
+    async def resolve(self, reference: str | Digest) -> Descriptor | None:
+        try:
+            stored = await self.manifest_get(reference)
+        except ManifestUnknown:
+            return None
+        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+
+    async def manifest_get(self, reference: str | Digest) -> StoredManifest:
+        with self._turns.inside():
+            return await resolve(self._store, self._name, reference)
+
+    async def manifest_put(self, stored: StoredManifest, tags: Sequence[str] = ()) -> None:
+        manifest = checked(stored)
+        with self._turns.inside():
+            await self._store.manifest_put(
+                self._name, stored, manifest, tags=tags, guard=_allow, sparse=False
+            )
+
+    async def manifest_delete(self, digest: Digest) -> None:
+        with self._turns.inside():
+            await self._store.manifest_delete(self._name, digest, _allow)
+
+    async def referrers(
+        self, subject: Digest, artifact_type: str | None = None
+    ) -> list[Descriptor]:
+        found: list[Descriptor] = []
+        with self._turns.inside():
+            while True:
+                after = found[-1].digest if found else None
+                page = await self._store.referrers(self._name, subject, after, _PAGE)
+                found += page
+                if len(page) < _PAGE:
+                    break
+        return [d for d in found if artifact_type in (None, d.artifact_type)]
+
+    # ---- tags
+
+    async def tags(self, after: str = "", limit: int = 1000) -> list[str]:
+        with self._turns.inside():
+            found = await self._store.tags(self._name, after, limit)
+        if found is None:
+            raise NameUnknown(self.place)
+        return found
+
+    async def tag_delete(self, tag: str) -> None:
+        with self._turns.inside():
+            await self._store.tag_delete(self._name, tag, _allow)
+
+    async def flush(self) -> None:
+        """Everything is there already but ``index.json``, which other tools read."""
+        with self._turns.inside():
+            await self._store.settle()
+
+    async def aclose(self) -> None:
+        try:
+            with suppress(WasmholdError):
+                await self.flush()
+            with self._turns.inside():
+                await leave(self._files, self._root)
+        finally:
+            self._files.close()
