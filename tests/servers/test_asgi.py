@@ -81,6 +81,16 @@ def test_http_2_needs_no_host_field():
     assert talk(Edge(application()), fields=[], version="2")[0] == 200
 
 
+@covers("BR-092", "OW-111")
+@pytest.mark.parametrize(("version", "said"), [("1.1", b"close"), ("2", None)])
+def test_a_process_that_ends_tells_its_clients_to_come_again(version, said):
+    edge = Edge(application())
+    assert b"connection" not in talk(edge, fields=[HOST], version=version)[1]
+    edge.draining = True
+    # HTTP/2 forbids the field, and has its own way.
+    assert talk(edge, fields=[HOST], version=version)[1].get(b"connection") == said
+
+
 # fmt: off
 BROKEN = [
     # messages                                                                       status

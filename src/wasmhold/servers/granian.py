@@ -1,8 +1,9 @@
-"""Start Granian on one socket for all workers, and replace workers without losing a request.
+"""Start Granian on sockets that are the parent's, and replace workers without losing a request.
 
-Granian gives each worker a socket of its own on one port (SO_REUSEPORT), and connections that wait
-at the socket of a worker that ends are reset.  So the parent holds the only listening socket, and
-workers inherit it: what waits there is taken by the next one.
+Granian lets each worker make a socket of its own, and connections that wait there are reset when
+the worker ends.  So the parent makes them, one for each place of a worker, and who has the place
+inherits the socket: what waits there is taken by the next one.  The kernel spreads connections over
+the sockets (SO_REUSEPORT); at one socket for all, the first worker that wakes would take too many.
 
 On SIGHUP workers read their access files again, and where the certificate has changed, others take
 their place.  An old worker is told to leave (SIGUSR1): it takes no new connection, and its answers
@@ -27,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
@@ -49,6 +50,11 @@ LEAVE_S: Final = 3.0  # in which clients of an old worker are told to come again
 DRAIN_S: Final = 0.5  # in which a server that will end says so, before it takes nothing more
 START_S: Final = 60.0  # for a worker to open its store
 
+_Identity: TypeAlias = tuple[int, int]  # of a file: its device, and its number there
+
+# Whether connections to one port are spread over its sockets.
+_SPREADS: Final = sys.platform == "linux"
+
 _LOG = logging.getLogger("wasmhold")
 
 
@@ -66,7 +72,7 @@ class Served(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An IP address and a port, and the socket that listens there."""
+    """An IP address and a port, and the first socket that listens there."""
 
     host: str
     port: int
@@ -91,12 +97,26 @@ def reserve(host: str, port: int) -> Address:
         # Connections inherit it.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.bind(where)
+        if _SPREADS:
+            # Only now: with it, we would be bound beside whoever listens.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.listen(BACKLOG)
     except OSError:
         listening.close()
         raise
     name = listening.getsockname()
     return Address(name[0], name[1], listening)
+
+
+def _beside(first: socket.socket) -> socket.socket:
+    """Another socket that listens where `first` does."""
+    listening = socket.socket(first.family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.bind(first.getsockname())
+    listening.listen(BACKLOG)
+    return listening
 
 
 def serve(
@@ -162,6 +182,8 @@ class _Server(MPServer):
             **options,
         )
         self._address = address
+        others = self.workers - 1 if _SPREADS else 0
+        self._sockets = [address.listening, *(_beside(address.listening) for _ in range(others))]
         self._certificate = certificate
         self._when_ready = when_ready
         self._pair: Pair | None = None
@@ -176,8 +198,8 @@ class _Server(MPServer):
         self.on_startup(lambda: _ignore(signal.SIGUSR1, signal.SIGUSR2))
 
     def loader(self, load: Callable[[], Served]) -> Callable[..., Any]:
-        found = os.fstat(self._address.listening.fileno())
-        return partial(_load, load, self._say_up, (found.st_dev, found.st_ino))
+        listening = frozenset(_identity(listening.fileno()) for listening in self._sockets)
+        return partial(_load, load, self._say_up, listening)
 
     def _use(self, pair: Pair) -> None:
         """Workers that start from now on serve `pair`."""
@@ -188,14 +210,23 @@ class _Server(MPServer):
             *(versions, None, [], False),
         )
 
-    # ---- the socket
+    # ---- the sockets
 
     def _init_shared_socket(self) -> None:
-        self._sso = self._address.listening
-        self._sso.set_inheritable(True)  # where workers are not forked
-        self._sfd: Any = self._sso.fileno()
+        for listening in self._sockets:
+            listening.set_inheritable(True)  # where workers are not forked
+
+    def _drop_shared_socket(self) -> None:
+        for listening in self._sockets:
+            listening.close()
+
+    def _spawn_worker(  # type: ignore[override]
+        self, idx: int, target: Any, callback_loader: Any
+    ) -> Any:
+        self._sso: Any = self._sockets[idx % len(self._sockets)]
         backlog = [BACKLOG] if sys.platform.startswith(("linux", "freebsd")) else []
-        self._shd: Any = SocketHolder(self._sfd, False, *backlog)  # type: ignore[call-arg]
+        self._shd: Any = SocketHolder(self._sso.fileno(), False, *backlog)  # type: ignore[call-arg]
+        return super()._spawn_worker(idx, target, callback_loader)
 
     # ---- workers that come
 
@@ -327,11 +358,16 @@ def _tell(worker: Any, number: signal.Signals) -> None:
             os.kill(worker.inner.pid, number)
 
 
+def _identity(descriptor: int) -> _Identity:
+    found = os.fstat(descriptor)
+    return found.st_dev, found.st_ino
+
+
 # ---- in the serving process
 
 
-def _load(load: Callable[[], Served], up: Connection, listening: tuple[int, int]) -> Served:
-    """What serves; `listening`: device and number of the socket."""
+def _load(load: Callable[[], Served], up: Connection, listening: frozenset[_Identity]) -> Served:
+    """What serves; `listening`: the parent's sockets."""
     application = load()
     loop = asyncio.get_event_loop()  # Granian has set it
     loop.add_signal_handler(signal.SIGHUP, application.refresh)
@@ -346,7 +382,7 @@ def _drain(application: Served) -> None:
     application.draining = True
 
 
-def _leave(application: Served, listening: tuple[int, int]) -> None:
+def _leave(application: Served, listening: frozenset[_Identity]) -> None:
     """Take no new connection, as others do, and let those that are there come to an end.
 
     Nothing in Granian does the first alone.  So the descriptor becomes that of a socket to which
@@ -360,8 +396,7 @@ def _leave(application: Served, listening: tuple[int, int]) -> None:
         nobody.setblocking(False)
         for name in os.listdir("/dev/fd"):
             with suppress(OSError):
-                found = os.fstat(int(name))
-                if (found.st_dev, found.st_ino) == listening:
+                if _identity(int(name)) in listening:
                     os.dup2(nobody.fileno(), int(name))
         nobody.detach()
     except OSError:

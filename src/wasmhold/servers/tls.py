@@ -32,7 +32,6 @@ _KEYS: Final = {
     bytes.fromhex("06092a864886f70d010101"): "RSA",
     bytes.fromhex("06082a8648ce3d030107"): "ECDSA P-256",
     bytes.fromhex("06052b81040022"): "ECDSA P-384",
-    bytes.fromhex("06052b81040023"): "ECDSA P-521",
     bytes.fromhex("06032b6570"): "Ed25519",
 }
 _CERTIFICATE: Final = re.compile(

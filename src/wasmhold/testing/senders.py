@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -112,11 +113,18 @@ def to_asgi(application: AsgiApplication) -> Send:
 
 
 @contextmanager
-def to_url(url: str, *, timeout_s: float = 30) -> Iterator[Send]:
-    """Over a real connection, kept alive as long as the server likes, and closed at the end."""
+def to_url(
+    url: str, *, timeout_s: float = 30, trust: ssl.SSLContext | None = None
+) -> Iterator[Send]:
+    """Over a real connection, kept alive as long as the server likes, and closed at the end.
+
+    `trust`: whom to believe over HTTPS; None: whom the system believes.
+    """
     parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout_s)
+    where = parts.hostname or "", parts.port
+    connection = http.client.HTTPConnection(*where, timeout=timeout_s)
+    if parts.scheme == "https":
+        connection = http.client.HTTPSConnection(*where, timeout=timeout_s, context=trust)
 
     def send(exchange: Exchange) -> Answer:
         target = exchange.target

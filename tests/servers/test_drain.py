@@ -1,0 +1,77 @@
+"""How a server ends: it says so, what runs may finish, and nothing is waited for without end."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import signal
+import socket
+
+import pytest
+
+from tests.registries import serving
+from wasmhold.testing.covers import covers
+
+MIB = 1 << 20
+
+
+def push(connection: http.client.HTTPConnection, data: bytes) -> str:
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    connection.request("POST", f"/v2/drain/it/blobs/uploads/?digest={digest}", data)
+    answer = connection.getresponse()
+    answer.read()
+    assert answer.status == 201
+    return f"/v2/drain/it/blobs/{digest}"
+
+
+@covers("OW-111")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_is_not_ready_first_and_what_runs_finishes(workers, tmp_path):
+    store = ("--root", str(tmp_path), "--workers", str(workers))
+    with serving("--log", "off", "--shutdown-timeout", "30", store=store) as server:
+        connections = [http.client.HTTPConnection("127.0.0.1", server.port) for _ in range(12)]
+        data = os.urandom(64 * MIB)
+        place = push(connections[0], data)
+        pulls = connections[:4]
+        for connection in pulls:
+            connection.request("GET", place)
+        answers = [connection.getresponse() for connection in pulls]
+        probes = connections[4:]
+        for connection in probes:
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b"ready\n")
+        server.process.send_signal(signal.SIGTERM)
+        asked = 0
+        for connection in probes:  # one after the other: the last ones when all know
+            while True:
+                connection.request("GET", "/readyz")
+                answer = connection.getresponse()
+                said = answer.read()
+                asked += 1
+                assert asked < 10_000
+                if answer.status == 503:
+                    break
+            assert said == b"draining\n"
+            assert answer.getheader("connection") == "close"
+        for answer in answers:
+            assert answer.read() == data
+        assert server.process.wait(30) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), 5)
+        for connection in connections:
+            connection.close()
+
+
+@covers("OW-111")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reader_that_stalls_is_not_waited_for(workers, tmp_path):
+    store = ("--root", str(tmp_path), "--workers", str(workers))
+    with serving("--log", "off", "--shutdown-timeout", "2", store=store) as server:
+        stalled = http.client.HTTPConnection("127.0.0.1", server.port)
+        stalled.request("GET", push(stalled, os.urandom(64 * MIB)))
+        assert stalled.getresponse().status == 200
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        stalled.close()
