@@ -19,7 +19,7 @@ PLAIN: Final = "text/plain; version=0.0.4; charset=utf-8"
 # fmt: off
 STATUSES: Final = (
     200, 201, 202, 204, 206, 301, 304, 307, 400, 401, 403, 404, 405, 408, 412, 413, 416, 429,
-    500, 503, 507,
+    500, 502, 503, 507,
 )
 # fmt: on
 OTHER: Final = "other"
