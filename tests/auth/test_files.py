@@ -136,11 +136,27 @@ def test_a_changed_password_file_is_read_again(tmp_path):
 
 
 @covers("OW-162")
-def test_the_guard_looks_at_once_when_it_is_told(tmp_path):
+def test_the_guard_reads_again_when_it_is_told(tmp_path):
     place = Place(tmp_path, f"x:{ONE}\n")
-    place.paths[0].write_text(f"x:{TWO}\n# longer\n")
+    before = place.paths[0].stat()
+    # In place, as long as before, and with its time put back: no look shows it.
+    place.paths[0].write_text(f"x:{TWO}\n")
+    os.utime(place.paths[0], ns=(before.st_atime_ns, before.st_mtime_ns))
+    place.clock.now += LOOK_S
+    assert place.may(GET, "x:one") == "x"
     place.guard.refresh()
+    assert place.may(GET, "x:one") is Unauthorized
     assert place.may(GET, "x:two") == "x"
+
+
+def test_rules_for_users_without_passwords_are_warned_of(tmp_path):
+    for access, count in [
+        (acl("a", 'members = ["x"]', '["read"]'), 1),
+        (acl("a", "anonymous = true", '["read"]'), 0),
+    ]:
+        warnings = Place(tmp_path, None, access).files.warnings()
+        assert len(warnings) == count
+        assert all("give --htpasswd" in text for text in warnings)
 
 
 @covers("OW-162")

@@ -112,6 +112,10 @@ class Access:
         self.winner = lru_cache(_REMEMBERED)(self._find_winner)
         self.reads_all = lru_cache(_REMEMBERED)(self._find_reads_all)
 
+    @property
+    def names_users(self) -> bool:
+        return any(rule.users != frozenset() for rule in self._rules)
+
     def _find_rules(self, user: str | None) -> tuple[Rule, ...]:
         return tuple(r for r in self._rules if r.names(user, anonymous_too=self._anonymous_too))
 

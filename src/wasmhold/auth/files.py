@@ -49,10 +49,13 @@ class _Watched(Generic[T]):
         self.is_public = False
         self.value = self._read()
 
-    def look(self) -> bool:
-        """Has it changed, for the good?  What is broken is said once, and changes nothing."""
+    def look(self, *, again: bool = False) -> bool:
+        """Read it if it has changed; with `again` in any case.  Whether there is a new `value`.
+
+        What is broken is said once, and changes nothing.
+        """
         try:
-            if _mark(os.stat(self.path)) == self._seen:
+            if _mark(os.stat(self.path)) == self._seen and not again:
                 return False
             self.value = self._read()
         except OSError as error:
@@ -146,21 +149,31 @@ class AccessFiles:
             public.append(self._htpasswd.path)
         if self._access is not None and self._access.is_public and self._access.value.users:
             public.append(self._access.path)
-        return [
+        found = [
             f"{path} holds password hashes and everybody on this host may read it: chmod o-r {path}"
             for path in public
         ]
+        nobody = self._policy.authenticator is None
+        if nobody and self._access is not None and self._access.value.names_users:
+            path = self._access.path
+            found.append(f"{path} names users and nobody can log in: give --htpasswd as well")
+        return found
 
     def current(self) -> Policy:
         now = self._cores.runtime.now()
         # A clock that was set back must not keep the files from being looked at.
         if not 0 <= now - self._looked < LOOK_S:
             self._looked = now
-            self.refresh()
+            self._look()
         return self._policy
 
     def refresh(self) -> None:
-        changed = [file.look() for file in (self._htpasswd, self._access) if file is not None]
+        """Read the files again, and forget all logins."""
+        self._look(again=True)
+
+    def _look(self, *, again: bool = False) -> None:
+        files = [file for file in (self._htpasswd, self._access) if file is not None]
+        changed = [file.look(again=again) for file in files]
         if any(changed):
             try:
                 self._policy = self._combined()

@@ -30,5 +30,5 @@ class Guard:
         self._policies.current().check(actor, need)
 
     def refresh(self) -> None:
-        """Look at once whether the files have changed; otherwise they are looked at each second."""
+        """Read the files again now; without this they are looked at each second."""
         self._policies.refresh()

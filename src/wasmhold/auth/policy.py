@@ -61,7 +61,7 @@ class Policies(Protocol):
     def current(self) -> Policy: ...
 
     def refresh(self) -> None:
-        """Look at once whether it has changed."""
+        """Read again what it is made from, and forget all logins."""
         ...
 
 
