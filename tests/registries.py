@@ -10,14 +10,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from wasmhold.cli.commands.serve import serve
+from wasmhold.cli.options.serve import OPTIONS
+from wasmhold.cli.options.sources import resolve
 from wasmhold.cli.plan import Plan
+from wasmhold.cli.planning import plan_of
 from wasmhold.faults import Faults
-from wasmhold.oci import limits
 from wasmhold.ports.runtime import Inline
-from wasmhold.registry import Registry, Settings
+from wasmhold.registry import Registry
 from wasmhold.servers.application import Application
 from wasmhold.servers.asgi import SystemRandomness
 from wasmhold.stores.memory import MemoryStore
@@ -25,24 +28,10 @@ from wasmhold.stores.memory import MemoryStore
 
 def plan(settings: Sequence[str] = ()) -> Plan:
     """The plan of a transcript's settings, which are named as the flags of `serve` are."""
-    values: dict[str, list[str]] = {}
-    for setting in settings:
-        key, _, value = setting.partition("=")
-        values.setdefault(key, []).append(value)
-    faults = tuple(tuple(rule.split(" ", 1)) for rule in values.get("fault", ()))
-    return Plan(
-        Settings(
-            sparse="sparse" in values,
-            read_only="read-only" in values,
-            push="no-push" not in values,
-            delete="no-delete" not in values,
-            immutable_tags=tuple(values.get("immutable-tags", ())),
-            manifest_limit=int(values.get("manifest-limit", [str(limits.MANIFEST)])[0]),
-        ),
-        warnings=tuple(values.get("warning", ())),
-        faults=faults,
-        log="off",
-    )
+    given, faults = flags(settings)
+    params = serve.make_context("serve", ["--memory", "--log", "off", *given]).params
+    made = plan_of(resolve(OPTIONS, params, {}))
+    return replace(made, faults=tuple(tuple(rule.split(" ", 1)) for rule in faults))
 
 
 def application(settings: Sequence[str] = ()) -> Application:

@@ -177,6 +177,12 @@ def test_a_directory_that_cannot_be_used_is_told(tmp_path):
         assert "hint: choose another directory with --root" in ran.stderr
 
 
+def test_a_file_that_nobody_could_wait_for_is_told(tmp_path):
+    ran = wasmhold("serve", "--memory", "--ready-file", str(tmp_path / "none" / "ready"))
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"error: cannot write {tmp_path}/none/ready\nhint: ")
+
+
 @pytest.mark.parametrize("host", ["localhost", "[::1]"])
 def test_other_names_of_loopback(host):
     with serving("--listen", f"{host}:0") as server:

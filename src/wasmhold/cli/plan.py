@@ -20,21 +20,21 @@ class Plan:
     """
 
     settings: Settings
-    warnings: tuple[str, ...] = ()
-    faults: tuple[tuple[str, str], ...] = ()
-    log: str = "text"
-    verbosity: Verbosity = "info"
-    metrics: bool = True
+    root: str | None  # the store's directory; None: in memory
+    workers: int  # processes that serve together
+    durable: bool  # against power loss
+    min_free: int | None  # bytes of the disk that pushes leave; None: the store's own rule
+    htpasswd: str | None  # file of users and bcrypt hashes
+    access: str | None  # file of groups and rules
+    anonymous: Literal["pull", "push"] | None  # what who has not logged in may do
+    tls_cert: str | None  # PEM file, the whole chain
+    tls_key: str | None  # PEM file
+    rate_limit: float  # requests in a second from one address; 0: no bound
+    trusted_proxies: tuple[str, ...]  # networks whose X-Forwarded-For is believed
+    warnings: tuple[str, ...]
+    faults: tuple[tuple[str, str], ...]
+    log: str
+    verbosity: Verbosity
+    metrics: bool
     body_idle_s: float = BODY_IDLE_S
     send_idle_s: float = SEND_IDLE_S
-    root: str | None = None  # the store's directory; None: in memory
-    workers: int = 1  # processes that serve together
-    durable: bool = True  # against power loss
-    min_free: int | None = None  # bytes of the disk that pushes leave; None: the store's own rule
-    htpasswd: str | None = None  # file of users and bcrypt hashes
-    access: str | None = None  # file of groups and rules
-    anonymous: Literal["pull", "push"] | None = None  # what who has not logged in may do
-    tls_cert: str | None = None  # PEM file, the whole chain
-    tls_key: str | None = None  # PEM file
-    rate_limit: float = 0  # requests in a second from one address; 0: no bound
-    trusted_proxies: tuple[str, ...] = ()  # networks whose X-Forwarded-For is believed

@@ -34,11 +34,6 @@ def plan_of(configuration: Configuration) -> Plan:
             immutable_tags=value["immutable-tags"],
             manifest_limit=value["manifest-limit"],
         ),
-        warnings=value["warning"],
-        faults=_read_faults(configuration["faults"]),
-        log=value["log"],
-        verbosity=value["verbosity"],
-        metrics=value["metrics"],
         root=None if value["memory"] else value["root"] or _default_root(),
         workers=value["workers"],
         durable=not value["no-sync"],
@@ -50,6 +45,11 @@ def plan_of(configuration: Configuration) -> Plan:
         tls_key=value["tls-key"],
         rate_limit=value["rate-limit"],
         trusted_proxies=value["trusted-proxy"],
+        warnings=value["warning"],
+        faults=_read_faults(configuration["faults"]),
+        log=value["log"],
+        verbosity=value["verbosity"],
+        metrics=value["metrics"],
     )
 
 

@@ -40,8 +40,12 @@ def serve(print_config: bool, **flags: object) -> None:
     if print_config:
         click.echo("\n".join(to_toml(OPTIONS, configuration)))
         return
-    what = _prepared(plan)
     listen, ready_file = configuration["listen"].value, configuration["ready-file"].value
+    if ready_file and not os.access(Path(ready_file).parent, os.W_OK):
+        raise CommandFailed(
+            f"cannot write {ready_file}", "name a file in a folder that is there with --ready-file"
+        )
+    what = _prepared(plan)
     try:
         address = granian.reserve(listen.host, listen.port)
     except OSError as error:
@@ -91,5 +95,8 @@ def when_ready(ready_file: Path | None, what: str, url: str) -> None:
     if ready_file is not None:
         # Whoever waits for the file must never read half of it.
         beside = ready_file.with_name(f".{ready_file.name}.{os.getpid()}")
-        beside.write_text(f"{url}\n")
-        beside.replace(ready_file)
+        try:
+            beside.write_text(f"{url}\n")
+            beside.replace(ready_file)
+        except OSError as error:
+            _tell(f"warning: cannot write {ready_file}: {error.strerror or error}")

@@ -52,9 +52,8 @@ class Option:
     @property
     def opposite(self) -> str:
         """The flag that switches it off, so that a flag can also take back what a file says."""
-        return (
-            f"--{self.name.removeprefix('no-')}" if self.name[:3] == "no-" else f"--no-{self.name}"
-        )
+        bare = self.name.removeprefix("no-")
+        return f"--no-{self.name}" if bare == self.name else f"--{bare}"
 
     @property
     def default_value(self) -> Value:
@@ -65,14 +64,15 @@ class Option:
 
     def for_click(self) -> click.Option:
         """The flag; its value is text, so that it is checked as that of any source is."""
-        if self.is_switch:
-            return click.Option([f"{self.flag}/{self.opposite}"], default=None, help=self.help)
         again = " May be given again." if self.is_repeatable else ""
-        default = f"  [default: {self.default}]" if self.default else ""
+        default = f"  [default: {self.default}]" if self.default not in ("", "false") else ""
+        text = self.help + again + default
+        if self.is_switch:
+            return click.Option([f"{self.flag}/{self.opposite}"], default=None, help=text)
         return click.Option(
             [self.flag],
             type=str,
             multiple=self.is_repeatable,
             metavar=self.metavar or self.kind.metavar,
-            help=self.help + again + default,
+            help=text,
         )
