@@ -61,8 +61,7 @@ class _Flood:
     def __init__(self) -> None:
         self._second = 0
         self._same: dict[object, int] = {}
-        self._all = 0
-        self.left_out = 0
+        self._all = self._left_out = 0
 
     def lets_pass(self, what: object, second: int) -> bool:
         if second != self._second:
@@ -70,11 +69,18 @@ class _Flood:
             self._same.clear()
         same = self._same.get(what, 0)
         if self._all >= ALL_PER_S or same >= SAME_PER_S:
-            self.left_out += 1
+            self._left_out += 1
             return False
         self._all += 1
         self._same[what] = same + 1
         return True
+
+    def left_out(self, second: int) -> int:
+        """How many records of the seconds before have not been let pass, told once."""
+        count = 0
+        if second != self._second:
+            count, self._left_out = self._left_out, 0
+        return count
 
 
 class EventHandler(logging.Handler):
@@ -94,12 +100,13 @@ class EventHandler(logging.Handler):
         if self._count is not None and record.levelno >= logging.WARNING:
             self._count(level)
         if record.levelno >= logging.INFO:
-            if not self._flood.lets_pass(record.msg, int(record.created)):
-                return
-            if self._flood.left_out:
-                text = f"{self._flood.left_out} more events came too fast to be written"
-                self._flood.left_out = 0
+            second = int(record.created)
+            left_out = self._flood.left_out(second)
+            if left_out:
+                text = f"{left_out} more events came too fast to be written"
                 self._write(self._line(record.created, "warn", text, ""))
+            if not self._flood.lets_pass(record.msg, second):
+                return
         traceback = ""
         if record.exc_info:
             traceback = logging.Formatter().formatException(record.exc_info)
