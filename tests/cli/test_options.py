@@ -397,6 +397,26 @@ def test_what_is_printed_can_be_used(tmp_path, monkeypatch):
     assert tomllib.loads(again.stdout) == tomllib.loads(ran.stdout)
 
 
+def test_who_has_no_home_is_told(monkeypatch):
+    def no_home():
+        raise RuntimeError
+
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.raises(WrongUse, match="name one with --root"):
+        plan_of(resolved())
+    assert plan_of(resolved("--memory")).root is None
+
+
+def test_a_folder_that_is_gone_is_told(monkeypatch):
+    def gone(path):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(Path, "absolute", gone)
+    with pytest.raises(WrongUse, match="--root: 'x' cannot be looked up from here"):
+        resolved("--root", "x")
+
+
 def test_names_are_one_rule():
     for option in OPTIONS:
         assert option.flag == f"--{option.name}"

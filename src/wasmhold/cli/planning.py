@@ -56,7 +56,10 @@ def plan_of(configuration: Configuration) -> Plan:
 def _default_root() -> str:
     """Where the user's data is (XDG Base Directory Specification)."""
     data = os.environ.get("XDG_DATA_HOME", "")
-    base = Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share"
+    try:
+        base = Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share"
+    except RuntimeError:
+        raise WrongUse("this user has no home for a directory: name one with --root") from None
     return str(base / "wasmhold" / "registry")
 
 

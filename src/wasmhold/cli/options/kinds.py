@@ -85,7 +85,10 @@ def _parse_file(text: str) -> str:
     """The absolute path: who prints the configuration may stand elsewhere than who uses it."""
     if not text:
         raise ValueError("the path is empty")
-    return str(Path(text).absolute())
+    try:
+        return str(Path(text).absolute())
+    except OSError as error:
+        raise ValueError(f"{text!r} cannot be looked up from here: {error.strerror}") from None
 
 
 def _parse_network(text: str) -> str:
