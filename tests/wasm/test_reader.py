@@ -303,13 +303,15 @@ def test_memory_does_not_grow_with_the_binary():
 
 def test_names_have_a_budget():
     many = b.section(2, b.leb(300_000) + b"\0\0\0\0" * 300_000)
-    with pytest.raises(WasmError, match="more names than we read"):
+    with pytest.raises(WasmError, match="more names and sections than we read"):
         read_binary(b.MODULE + many)
     reader = Reader()
     reader.feed(b.MODULE)
-    with pytest.raises(WasmError, match="more names than we read"):
+    with pytest.raises(WasmError, match="more names and sections than we read"):
         for _ in range(10_000):
             reader.feed(b.custom("producers", bytes(60_000)))
+    with pytest.raises(WasmError, match="more names and sections than we read"):
+        read_binary(b.COMPONENT + b.section(8, b"") * 300_000)
 
 
 def test_types_have_a_bound():

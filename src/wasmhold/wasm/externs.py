@@ -23,7 +23,7 @@ class Extern:
 
 
 class Budget:
-    """The memory of one binary's names and payloads: an input decides neither how much nor when."""
+    """What names, payloads and sections of one binary may cost: an input does not decide it."""
 
     __slots__ = ("_left",)
 
@@ -34,4 +34,4 @@ class Budget:
         """`size` bytes of content in one more object.  Raises WasmError when it is too much."""
         self._left -= 160 + 2 * size
         if self._left < 0:
-            raise WasmError("more names than we read", offset)
+            raise WasmError("more names and sections than we read", offset)
