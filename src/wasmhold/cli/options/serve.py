@@ -65,9 +65,15 @@ OPTIONS: Final = (
         "tls-cert",
         FILE,
         "Serve HTTPS with this certificate.",
-        more="PEM, with the whole chain. It goes with `tls-key`.",
+        more="PEM, with the whole chain, the server's own certificate first. It goes with `tls-key`. "
+        "After SIGHUP a renewed pair is served.",
     ),
-    Option("tls-key", FILE, "The key of the certificate.", more="PEM."),
+    Option(
+        "tls-key",
+        FILE,
+        "The key of the certificate.",
+        more="PEM, not encrypted: RSA, ECDSA P-256 or P-384, or Ed25519.",
+    ),
     Option(
         "htpasswd",
         FILE,
