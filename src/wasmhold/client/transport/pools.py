@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -42,13 +42,20 @@ class _Patient:
 
     sock: socket.socket | None
 
-    def __init__(self, *args: Any, live: WeakSet[Any], patience_s: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, opened: Callable[[Any], None], patience_s: float, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._live, self._patience_s = live, patience_s
+        self._opened, self._patience_s = opened, patience_s
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        # Whoever asked for connections to strangers needs no warning at each of them.
+        self.is_verified = True
+        self._opened(self)
 
     def endheaders(self, *args: Any, **kwargs: Any) -> None:
         super().endheaders(*args, **kwargs)  # type: ignore[misc]
-        self._live.add(self)
         if self.sock is not None:
             self.sock.settimeout(self._patience_s)
 
@@ -85,7 +92,8 @@ class Pools:
         self._options = options
         self._lock = threading.Lock()
         self._managers: dict[tuple[str, str | None], urllib3.PoolManager] = {}
-        self._live: WeakSet[_HttpConnection | _HttpsConnection] = WeakSet()
+        self._live: WeakSet[_Patient] = WeakSet()
+        self._is_closed = False
         self._timeout = urllib3.Timeout(
             connect=options.connect_timeout_s, read=options.read_timeout_s
         )
@@ -141,10 +149,17 @@ class Pools:
 
     def close(self) -> None:
         with self._lock:
+            self._is_closed = True
             for connection in list(self._live):
                 connection.cut()
             for manager in self._managers.values():
                 manager.clear()
+
+    def _opened(self, connection: _Patient) -> None:
+        with self._lock:
+            self._live.add(connection)
+            if self._is_closed:
+                connection.cut()
 
     def _manager(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
         with self._lock:
@@ -171,7 +186,7 @@ class Pools:
         self, kind: type[HTTPConnectionPool], connection: type[_HttpConnection | _HttpsConnection]
     ) -> type[HTTPConnectionPool]:
         """A class of pools whose connections are ours."""
-        made = partial(connection, live=self._live, patience_s=self._options.read_timeout_s)
+        made = partial(connection, opened=self._opened, patience_s=self._options.read_timeout_s)
         return type(kind.__name__, (kind,), {"ConnectionCls": made})
 
     def _proxied(self, proxy: str, settings: dict[str, Any]) -> urllib3.PoolManager:
@@ -217,10 +232,10 @@ class Pools:
                 return Unreachable(host, _trust(error), retryable=False)
             case NameResolutionError():
                 return Unreachable(host, "there is no host of this name")
-            case ConnectTimeoutError():
-                return Unreachable(host, f"no connection within {options.connect_timeout_s:g} s")
             case NewConnectionError():
                 return Unreachable(host, f"no connection: {_why(error.__cause__)}")
+            case ConnectTimeoutError():
+                return Unreachable(host, f"no connection within {options.connect_timeout_s:g} s")
             case ReadTimeoutError():
                 return Unreachable(host, f"no byte came for {options.read_timeout_s:g} s")
             case ProtocolError() | InvalidChunkLength():
