@@ -29,7 +29,7 @@ from ...ports.repository import BlobSource, Repository
 from ...ports.store import StoredManifest
 from ...protocol import operations as op
 from ...protocol import results as res
-from ...protocol.conditions import UNCONDITIONAL, Precondition
+from ...protocol.conditions import ANY, UNCONDITIONAL, Precondition
 from ...protocol.errors import RemoteError
 from ...protocol.messages import field
 from ...protocol.read_response import ResponseInvalid, next_page
@@ -274,7 +274,7 @@ class RemoteRepository:
             try:
                 stored, reply = await self._get(tag)
             except ManifestUnknown:
-                pass
+                condition = Precondition(none_match=ANY)
             else:
                 if stored.media_type != media_types.IMAGE_INDEX:
                     fault = Fault("mediaType", f"the tag {tag} is no index: referrers stand there")
