@@ -213,6 +213,10 @@ ERRORS = [
     errors.CannotList("x", "y"),
     errors.Unreachable("registry.example", "x"),
     errors.AuthFailed("registry.example", "x", 401),
+    errors.WasmInvalid("x", "y", 8),
+    errors.ArtifactInvalid("x"),
+    errors.NotWasm("x", "a/b", ()),
+    errors.Ambiguous("x", ("y", "z")),
     *(kind("x", "y") for kind in errors.InputError.__subclasses__()),
 ]
 NEEDS = {401: b"www-authenticate", 405: b"allow", 429: b"retry-after", 503: b"retry-after"}
