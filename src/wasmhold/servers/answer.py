@@ -90,3 +90,6 @@ class Answer:
                 await self._send(message)
         except TimeoutError:
             raise ConnectionAbortedError(f"a reader took nothing for {self._idle_s:g} s") from None
+        # A reader whose buffers have room never makes `send` wait: others have their turn all the
+        # same, or a thousand downloads that begin stop everybody for seconds.
+        await asyncio.sleep(0)
