@@ -1,12 +1,13 @@
-"""Bytes of a blob from a registry, going on where a connection breaks.  Source: RFC 9110, 14."""
+"""Bytes of a blob from a registry.  Source: distribution-spec, "Pulling blobs"; RFC 9110, 14.
+
+Where a connection breaks, `reader.Reader` opens the blob again from there.
+"""
 
 from __future__ import annotations
 
-from typing import Final
-
 from ..oci.digest import Digest
-from ..oci.errors import BlobUnknown, Cancelled, Unreachable, WasmholdError
-from ..oci.limits import MIB
+from ..oci.errors import BlobUnknown, Cancelled, Unreachable
+from ..ports.body import Body, BytesBody
 from ..protocol import operations as op
 from ..protocol import results as res
 from ..protocol.errors import RemoteError
@@ -17,79 +18,55 @@ from .session import Session
 from .transport import Readable
 from .transport.port import PIECE
 
-_PROGRESS: Final = 1 * MIB  # bytes that make up for a failure
 
-
-async def open_blob(session: Session, name: str, digest: Digest, start: int) -> RemoteBody:
-    """The blob from byte `start`.  Raises BlobUnknown."""
-    body = RemoteBody(session, name, digest, start)
-    await body.open()
-    return body
+async def open_blob(session: Session, name: str, digest: Digest, start: int) -> Body:
+    """The blob from byte `start`, not verified.  Raises BlobUnknown."""
+    part = ByteRange(start, None) if start else None
+    try:
+        reply = await session.ask(op.GetBlob(name, digest, range=part), to_pull(name))
+    except RemoteError as error:
+        if error.answer_status == 404:
+            raise BlobUnknown(name, str(digest)) from error
+        if error.answer_status == 416 and start:
+            return BytesBody()  # the place behind the last byte
+        raise
+    found = reply.result
+    assert isinstance(found, res.BlobFound)
+    assert reply.body is not None
+    if found.part is not None and found.part[0] != start:
+        reply.body.close()
+        raise ResponseInvalid(f"bytes from {start} were asked for, those from {found.part[0]} came")
+    # A registry that knows no ranges begins at the beginning.
+    skip = start if found.part is None else 0
+    return RemoteBody(session, reply.body, found.size - start, skip)
 
 
 class RemoteBody:
-    """Unverified bytes: whoever reads them hashes them.  `size` is what is to come from `start`."""
+    """`size` bytes of an answer, behind the first `skip` that nobody wants."""
 
     file = None
 
-    def __init__(self, session: Session, name: str, digest: Digest, start: int) -> None:
-        self.size: int | None = None
-        self._session, self._name, self._digest = session, name, digest
-        self._start, self._at = start, start
-        self._content: Readable | None = None
-        self._skip = 0  # bytes to throw away: the registry began at the beginning
-        self._failures, self._counted = 0, start
-
-    async def open(self) -> None:
-        part = ByteRange(self._at, None) if self._at else None
-        try:
-            reply = await self._session.ask(
-                op.GetBlob(self._name, self._digest, range=part), to_pull(self._name)
-            )
-        except RemoteError as error:
-            if error.answer_status == 404:
-                raise BlobUnknown(self._name, str(self._digest)) from error
-            if error.answer_status == 416 and self._at:
-                self._content, self.size = None, 0  # the place behind the last byte
-                return
-            raise
-        found = reply.result
-        assert isinstance(found, res.BlobFound)
-        self._content = reply.body
-        try:
-            if found.part is not None and found.part[0] != self._at:
-                raise ResponseInvalid(f"bytes from {self._at} were asked for, {found.part} came")
-            if self.size not in (None, found.size - self._start):
-                raise ResponseInvalid(f"the blob {self._digest} had another size before")
-        except ResponseInvalid:
-            await self.aclose()
-            raise
-        self.size = found.size - self._start
-        self._skip = self._at if found.part is None else 0
+    def __init__(self, session: Session, content: Readable, size: int, skip: int) -> None:
+        self.size: int | None = size
+        self._session, self._content = session, content
+        self._left, self._skip = size, skip
 
     def __aiter__(self) -> RemoteBody:
         return self
 
     async def __anext__(self) -> bytes:
         runtime = self._session.network.runtime
-        while True:
-            if runtime.cancelled():
-                raise Cancelled
-            try:
-                piece = await runtime.offload(self._read)
-                if not piece and self.size is not None and self._at < self._start + self.size:
-                    raise Unreachable(self._session.host, "the content ended before its end")
-            except Unreachable as error:
-                await self._again(error)
-                continue
-            if not piece:
-                raise StopAsyncIteration
-            self._at += len(piece)
+        if runtime.cancelled():
+            raise Cancelled
+        piece = await runtime.offload(self._read)
+        self._left -= len(piece)
+        if piece:
             return piece
+        if self._left > 0:
+            raise Unreachable(self._session.host, f"the blob ended {self._left} bytes too early")
+        raise StopAsyncIteration
 
     def _read(self) -> bytes:
-        if self._content is None:
-            return b""
         while self._skip:
             dropped = self._content.read(min(self._skip, PIECE))
             if not dropped:
@@ -97,15 +74,5 @@ class RemoteBody:
             self._skip -= len(dropped)
         return self._content.read(PIECE)
 
-    async def _again(self, error: WasmholdError) -> None:
-        await self.aclose()
-        if self._at - self._counted >= _PROGRESS:
-            self._failures, self._counted = 0, self._at
-        self._failures += 1
-        await self._session.network.pause(self._failures, error)
-        await self.open()
-
     async def aclose(self) -> None:
-        content, self._content = self._content, None
-        if content is not None:
-            content.close()
+        self._content.close()
