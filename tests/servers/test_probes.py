@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import signal
 import threading
+import time
 
 import pytest
 
@@ -118,3 +121,24 @@ def test_probes_need_no_login_and_metrics_do(tmp_path):
     assert "readyz" not in text
     assert '"alice" GET "/metrics" metrics 200' in text
     assert ' - GET "/metrics" metrics 401' in text
+
+
+@covers("BR-123")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_that_ends_says_so_first(workers, tmp_path):
+    store = ("--root", str(tmp_path), "--workers", str(workers))
+    with serving("--log", "off", store=store) as server:
+        held = [http.client.HTTPConnection("127.0.0.1", server.port, timeout=10) for _ in range(4)]
+        for connection in held:  # those that stay open are answered while the server drains
+            connection.request("GET", "/readyz")
+            assert connection.getresponse().read() == b"ready\n"
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.1)
+        told = []
+        for connection, path in zip(held, ["/readyz"] * 3 + ["/metrics"], strict=True):
+            connection.request("GET", path)
+            told.append(connection.getresponse().read())
+            connection.close()
+        assert server.process.wait(30) == 0
+    assert told[:3] == [b"draining\n"] * 3
+    assert b"\nwasmhold_workers_draining %d\n" % workers in told[3]
