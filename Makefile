@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint types rows docs coverage model bench conformance interop clean
+.PHONY: help setup run test lint types rows docs coverage model hostile bench conformance interop clean
 
 help:  ## what there is
 	@sed -n 's/^\([a-z]*\):.*##  *\(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -47,6 +47,10 @@ model: setup  ## the store's protocol: 300,000 random walks, every bounded inter
 	$(BIN)/python -m tests.model exhaustive
 	$(BIN)/python -m tests.model guards
 
+hostile: setup  ## 10,000 requests of a fuzzer, with one worker and with two, beside clients that are served
+	$(BIN)/python -m tests.servers.hostile 10000 1 1
+	$(BIN)/python -m tests.servers.hostile 10000 2 2
+
 bench: setup  ## figures beside other programs, where they are on PATH
 	$(BIN)/python bench/manifest_get.py
 	$(BIN)/python bench/blobs.py
@@ -54,6 +58,7 @@ bench: setup  ## figures beside other programs, where they are on PATH
 	$(BIN)/python bench/tags.py
 	$(BIN)/python bench/collection.py
 	$(BIN)/python bench/login.py
+	$(BIN)/python bench/tls.py
 
 conformance: setup  ## the OCI conformance suite, where its program `conformance` is on PATH
 	$(BIN)/python -m pytest -q -rs tests/peers/test_conformance.py
