@@ -22,6 +22,7 @@ from wasmhold.protocol import operations as op
 from wasmhold.registry import Registry
 from wasmhold.servers.access_log import FORMATS, AccessLog, Line
 from wasmhold.servers.asgi import AsyncioRuntime, Edge, SystemRandomness
+from wasmhold.servers.request_body import RequestBody
 from wasmhold.stores.memory import MemoryStore
 from wasmhold.testing.covers import covers
 
@@ -79,6 +80,28 @@ def test_what_could_be_read_in_two_ways_is_refused(fields):
 
 def test_http_2_needs_no_host_field():
     assert talk(Edge(application()), fields=[], version="2")[0] == 200
+
+
+# fmt: off
+LEFT = [
+    # its length,  bytes in a piece, pieces that are read
+    (5000,         1000,             5),
+    (None,         1000,             5),
+    (9_000_000,    1000,             0),
+    (None,         800_000,          2),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("length", "size", "read"), LEFT)
+def test_of_what_nobody_wants_only_a_short_rest_is_read(length, size, read):
+    pieces = [{"type": "http.request", "body": b"x" * size, "more_body": i < 4} for i in range(5)]
+
+    async def receive():
+        return pieces.pop(0)
+
+    asyncio.run(RequestBody(receive, length, 1).skip())
+    assert len(pieces) == 5 - read
 
 
 @covers("BR-092", "OW-111")

@@ -7,9 +7,14 @@ import http.client
 import os
 import signal
 import socket
+import ssl
+import subprocess
+import sys
+import time
 
 import pytest
 
+from tests.certificates import Authority
 from tests.registries import serving
 from wasmhold.testing.covers import covers
 
@@ -75,3 +80,56 @@ def test_a_reader_that_stalls_is_not_waited_for(workers, tmp_path):
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(20) == 0
         stalled.close()
+
+
+@covers("OW-111")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_reaches_workers_too_and_is_no_failure(workers, tmp_path):
+    store = ("--root", str(tmp_path), "--workers", str(workers))
+    with serving("--log", "off", store=store) as server:
+        for pid in server.pids():
+            os.kill(pid, signal.SIGINT)
+        assert server.process.wait(20) == 0
+        assert "has died" not in server.log.read_text()
+
+
+def test_a_worker_that_cannot_start_again_says_why(tmp_path):
+    passwords = tmp_path / "htpasswd"
+    passwords.write_text("")
+    store = ("--root", str(tmp_path / "registry"), "--htpasswd", str(passwords))
+    with serving("--log", "off", store=store) as server:
+        passwords.write_text("this is no line of such a file\n")
+        os.kill(server.pids()[-1], signal.SIGKILL)
+        assert server.process.wait(30) == 1
+        log = server.log.read_text()
+        assert f"a worker cannot start: {passwords}: " in log
+        assert "the server ends" in log
+        assert "Traceback" not in log
+
+
+def test_workers_that_are_spawned_serve_too(tmp_path):
+    """As on macOS, and from Python 3.14 on."""
+    ready = tmp_path / "ready"
+    code = "import multiprocessing as m; m.set_start_method('spawn'); from wasmhold.cli import main; main()"
+    program = tmp_path / "program.py"
+    program.write_text(f"if __name__ == '__main__':\n    {code}\n")
+    command = [sys.executable, str(program), "serve", "--listen", "127.0.0.1:0", "--workers", "2"]
+    chain, key = Authority(tmp_path).files()
+    command += ["--root", str(tmp_path / "registry"), "--ready-file", str(ready), "--log", "off"]
+    process = subprocess.Popen([*command, "--tls-cert", str(chain), "--tls-key", str(key)])
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        port = int(ready.read_text().strip().rstrip("/").rpartition(":")[2])
+        trust = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+        for _ in range(8):
+            connection = http.client.HTTPSConnection("127.0.0.1", port, context=trust)
+            connection.request("GET", "/v2/")
+            assert connection.getresponse().status == 200
+            connection.close()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0

@@ -267,7 +267,7 @@ def curl(authority: Authority, *arguments: str) -> str:
 
 @covers("BR-092")
 @pytest.mark.skipif(shutil.which("curl") is None, reason="not on PATH: curl")
-def test_a_push_and_a_pull_over_http_2(authority, tmp_path):
+def test_a_push_a_pull_and_a_refusal_over_http_2(authority, tmp_path):
     data = os.urandom(5 << 20)
     (tmp_path / "blob").write_bytes(data)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -282,6 +282,12 @@ def test_a_push_and_a_pull_over_http_2(authority, tmp_path):
         head = curl(authority, *told, f"{blobs}/{digest}")
         assert head.startswith("HTTP/2 200")
         assert (tmp_path / "got").read_bytes() == data
+        # A short body that is not read, and of an answer nothing that HTTP/2 forbids.
+        (tmp_path / "blob").write_bytes(b"x" * 2000)
+        place = f"{server.url}v2/two/app/nothing"
+        head = curl(authority, *told, "--request", "PUT", *body, f"@{tmp_path / 'blob'}", place)
+        assert head.startswith("HTTP/2 404")
+        assert "connection:" not in head.lower()
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS, ids=lambda path: path.stem)

@@ -199,6 +199,9 @@ class Edge:
                 if operation is not None:
                     kind = kind_of(operation)
             answer = Answer(response, send, self._send_idle_s, request_id.encode())
+            if not (is_http_1 or body.complete):
+                # Else the stream is reset behind the answer, which curl may take for a failure.
+                await body.skip()
             # What is left of a body is not read, so nothing can follow it on this connection.
             is_last = reason is not None or not body.complete or self.draining
             answer.is_last = is_last and is_http_1

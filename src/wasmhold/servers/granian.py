@@ -35,7 +35,7 @@ from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.mp import MPServer
 
-from ..oci.errors import FileInvalid
+from ..oci.errors import FileInvalid, WasmholdError
 from .capacity import connections
 from .tls import Certificate, Pair
 
@@ -247,10 +247,16 @@ class _Server(MPServer):
                 return False
         return not missing
 
+    def _forget_who_came(self) -> None:
+        """Nobody waits for workers that take the place of dead ones, and the pipe has its end."""
+        while self._up.poll():
+            self._up.recv_bytes()
+
     def _respawn_workers(
         self, workers: list[int], spawn_target: Any, target_loader: Any, delay: float = 0
     ) -> None:
         """Put others in the place of those that died."""
+        self._forget_who_came()
         for index in workers:
             _LOG.error("a worker has died: another takes its place")
             self.respawned_wrks[index] = time.monotonic()
@@ -259,6 +265,7 @@ class _Server(MPServer):
 
     def _hand_over(self, spawn_target: Any, target_loader: Any) -> bool:
         """Whether new workers are there; else the old ones go on."""
+        self._forget_who_came()
         new = [
             self._spawn_worker(index, spawn_target, target_loader) for index in range(self.workers)
         ]
@@ -298,12 +305,18 @@ class _Server(MPServer):
             worker.kill()
 
     def _stop_workers(self) -> None:
+        if not self.interrupt_signal:
+            _LOG.error("a worker has died, and no other can take its place: the server ends")
         self._ending.set()
         self.wrks += self._leaving
         for worker in self.wrks:
+            worker.interrupt_by_parent = True
             _tell(worker, signal.SIGUSR2)
         time.sleep(DRAIN_S)
         super()._stop_workers()  # type: ignore[no-untyped-call]
+        if self.interrupt_signal:
+            # Ctrl-C reaches workers too: one that ends before its parent stops it has not failed.
+            self.interrupt_children.clear()
         if self._pair is not None:
             self._pair.close()
 
@@ -333,9 +346,10 @@ class _Server(MPServer):
             if self._hand_over(spawn_target, target_loader):
                 old.close()
                 _LOG.info("the certificate was replaced")
-            elif not self.interrupt_signal:
-                self._use(old)
-                pair.close()
+                return
+            self._use(old)
+            pair.close()
+            if not self.interrupt_signal:
                 _LOG.error(
                     "the certificate stays as it was: no worker started with the new one; "
                     "mend what it says above, then send SIGHUP again"
@@ -368,7 +382,11 @@ def _identity(descriptor: int) -> _Identity:
 
 def _load(load: Callable[[], Served], up: Connection, listening: frozenset[_Identity]) -> Served:
     """What serves; `listening`: the parent's sockets."""
-    application = load()
+    try:
+        application = load()
+    except WasmholdError as error:
+        _LOG.error("a worker cannot start: %s", error)
+        sys.exit(1)
     loop = asyncio.get_event_loop()  # Granian has set it
     loop.add_signal_handler(signal.SIGHUP, application.refresh)
     loop.add_signal_handler(signal.SIGUSR1, _leave, application, listening)

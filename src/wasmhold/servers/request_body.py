@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeAlias
+from contextlib import suppress
+from typing import Any, Final, TypeAlias
 
 from ..oci.errors import BodyCut, BodyStalled
+from ..oci.limits import MIB
 from ..protocol.messages import Fields
 
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+
+SKIPPED: Final = MIB  # bytes, what HTTP/2 lets a client send before it hears anything
+SKIP_S: Final = 1.0
 
 
 class RequestBody:
@@ -47,6 +52,16 @@ class RequestBody:
                 raise BodyCut
             if chunk:
                 yield chunk
+
+    async def skip(self) -> None:
+        """Read what is left of a short body, as far as it comes at once."""
+        if self.size is not None and self.size > SKIPPED:
+            return
+        with suppress(TimeoutError, BodyCut, BodyStalled):
+            async with asyncio.timeout(SKIP_S):
+                async for _ in self:
+                    if self.received > SKIPPED:
+                        return
 
     async def aclose(self) -> None:
         return
