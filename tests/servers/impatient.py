@@ -1,6 +1,7 @@
-"""``python -m tests.servers.impatient READY_FILE [spill]``: a server with limits of a second.
+"""``python -m tests.servers.impatient READY_FILE [spill|DIR]``: a server with limits of a second.
 
 With `spill` its data lies in a file that is nowhere: what memory it takes is the server's own.
+With a directory its store is there.
 """
 
 from __future__ import annotations
@@ -58,13 +59,16 @@ def spilling_edge(made):
 
 
 def main() -> None:
-    ready, *rest = sys.argv[1:]
+    ready, where = (*sys.argv[1:], "")[:2]
     made = replace(plan(), body_idle_s=LIMIT_S, send_idle_s=LIMIT_S)
+    if os.path.isabs(where):
+        made = replace(made, root=where, min_free=0)
     granian.serve(
-        partial(spilling_edge if rest else edge, made),
+        partial(spilling_edge if where == "spill" else edge, made),
         granian.reserve("127.0.0.1", 0),
         shutdown_timeout_s=3,
         head_timeout_ms=int(LIMIT_S * 1000),
+        reader_timeout_ms=int(2 * LIMIT_S * 1000),
         when_ready=partial(when_ready, Path(ready), "test"),
     )
 

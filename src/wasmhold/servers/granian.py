@@ -46,6 +46,8 @@ READ_SIZE: Final = 512 * 1024
 HEAD_SIZE_HTTP_2: Final = 64 * 1024  # bytes of a request's head
 STREAMS: Final = 100  # requests at once of one HTTP/2 connection
 BACKLOG: Final = 1024  # connections that wait to be taken
+# In which a reader takes nothing of what lies in the kernel for it: longer than the edge waits.
+READER_TIMEOUT_MS: Final = 40_000
 LEAVE_S: Final = 3.0  # in which clients of an old worker are told to come again
 DRAIN_S: Final = 0.5  # in which a server that will end says so, before it takes nothing more
 START_S: Final = 60.0  # for a worker to open its store
@@ -119,6 +121,16 @@ def _beside(first: socket.socket) -> socket.socket:
     return listening
 
 
+def _give_up_readers(listening: socket.socket, timeout_ms: int) -> None:
+    """Connections inherit it: the kernel ends one whose reader takes nothing.
+
+    The edge gives such an answer up before, but Granian goes on to write what it holds of it, for
+    as long as the reader stays.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
+
+
 def serve(
     load: Callable[[], Served],
     address: Address,
@@ -128,6 +140,7 @@ def serve(
     certificate: Certificate | None = None,
     shutdown_timeout_s: int,
     head_timeout_ms: int = HEAD_TIMEOUT_MS,
+    reader_timeout_ms: int = READER_TIMEOUT_MS,
     when_ready: Callable[[str], None],
 ) -> None:
     """Serve the ASGI application that `load` makes in each of `workers` processes, until a signal.
@@ -141,6 +154,7 @@ def serve(
         address,
         certificate,
         respawn=respawn,
+        reader_timeout_ms=reader_timeout_ms,
         when_ready=when_ready,
         workers=workers,
         http=HTTPModes.http1 if certificate is None else HTTPModes.auto,
@@ -165,6 +179,7 @@ class _Server(MPServer):
         certificate: Certificate | None,
         *,
         respawn: bool,
+        reader_timeout_ms: int,
         when_ready: Callable[[str], None],
         **options: Any,
     ) -> None:
@@ -184,6 +199,8 @@ class _Server(MPServer):
         self._address = address
         others = self.workers - 1 if _SPREADS else 0
         self._sockets = [address.listening, *(_beside(address.listening) for _ in range(others))]
+        for listening in self._sockets:
+            _give_up_readers(listening, reader_timeout_ms)
         self._certificate = certificate
         self._when_ready = when_ready
         self._pair: Pair | None = None
