@@ -18,6 +18,7 @@ from wasmhold.client.network import Network
 from wasmhold.client.places.remote import RemoteRepository
 from wasmhold.client.runtime import ThreadRuntime
 from wasmhold.client.transport import HttpTransport, Options
+from wasmhold.ports.runtime import ClientRuntime
 from wasmhold.servers.asgi import SystemRandomness
 
 
@@ -38,10 +39,15 @@ class Client:
     """A network of its own; `told` are its warnings."""
 
     def __init__(
-        self, options: Options | None = None, *, plain_http: tuple[str, ...] = (), retries: int = 3
+        self,
+        options: Options | None = None,
+        *,
+        plain_http: tuple[str, ...] = (),
+        retries: int = 3,
+        runtime: ClientRuntime | None = None,
     ) -> None:
         self.told: list[str] = []
-        self.runtime = Hurried()
+        self.runtime = runtime or Hurried()
         self.transport = HttpTransport(options)
         self.network = Network(
             self.transport,

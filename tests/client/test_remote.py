@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
 
 from tests.client.remotes import client, distribution, needs, olareg
 from tests.registries import serving
+from wasmhold.client.aio import AsyncioRuntime
 from wasmhold.oci.errors import Unsupported
 from wasmhold.testing.covers import covers
 from wasmhold.testing.repository_suite import REPOSITORY_CHECKS, check_repository
@@ -51,6 +53,19 @@ def check(server, name):
 @pytest.mark.parametrize("name", REPOSITORY_CHECKS)
 def test_suite(ours, name):
     check(ours, name)
+
+
+@pytest.mark.parametrize("name", REPOSITORY_CHECKS)
+def test_suite_under_asyncio(ours, name):
+    made = []
+
+    def make():
+        made.append(client(runtime=AsyncioRuntime()))
+        return made[-1].__enter__().repository(ours.host, f"suite/number{next(_NUMBERS)}")
+
+    check_repository(make, [name], drive=asyncio.run)
+    for one in made:
+        one.__exit__(None, None, None)
 
 
 @covers("DS-126", "DS-128", "DS-130")
