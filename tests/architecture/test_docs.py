@@ -30,7 +30,7 @@ EXAMPLES = [
 PROGRAMS = ("oras", "curl")
 
 
-@covers("BR-110", "BR-112", "BR-003")
+@covers("BR-110", "BR-112", "BR-114", "BR-003")
 @pytest.mark.parametrize(("page", "kind", "code"), EXAMPLES)
 def test_examples_run_as_they_stand(page, kind, code, tmp_path):
     if kind == "python":
