@@ -177,7 +177,7 @@ BROKEN = [
 # fmt: on
 
 
-@covers("ZL-110", "WK-171")
+@covers("ZL-110", "WO-061", "WK-171")
 @pytest.mark.parametrize(("text", "said"), BROKEN)
 def test_a_broken_file_is_told_and_counts_for_nothing(home, text, said):
     place = home.folder / ".docker/config.json"

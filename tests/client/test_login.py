@@ -239,7 +239,7 @@ def test_credentials_belong_to_the_call():
             read(made, server.host, STRANGER)
 
 
-@covers("ZL-102")
+@covers("ZL-102", "ZL-256", "WO-063", "WK-176")
 @pytest.mark.parametrize("scope", [True, False])
 @pytest.mark.parametrize("member", ["token", "access_token"])
 def test_a_push_asks_for_more_than_a_pull(scope, member):
@@ -249,6 +249,16 @@ def test_a_push_asks_for_more_than_a_pull(scope, member):
         run(push(repository, b"content"))
         asked = [seen.query["scope"] for seen in issuer.seen]
         assert asked == [["repository:demo/app:pull"], ["repository:demo/app:pull,push"]]
+
+
+def test_many_at_once_ask_once():
+    with tokens() as (registry, server, _), client() as made:
+        repository = made.repository(server.host, credentials=Given(ME))
+        digests = [Digest.of(bytes([number])) for number in range(30)]
+        run(made.runtime.map(repository.blob_size, digests, 8))
+        assert registry.made == 1
+        # Those that set out before the first was answered, once each.
+        assert sum(seen.authorization is None for seen in server.seen) <= 8
 
 
 def test_a_mount_asks_for_its_source_too():
@@ -360,7 +370,7 @@ def test_not_allowed_is_said_with_the_words_of_the_registry():
         assert len(server.seen) == 1
 
 
-@covers("ZL-111", "ZL-113")
+@covers("ZL-100", "ZL-111", "ZL-113")
 def test_sources():
     token = GitHubToken({"GHCR_TOKEN": "one", "GITHUB_TOKEN": "two"})
     chain = Chain(Given(ME, "a.example"), token, Given(Anonymous()))
@@ -385,7 +395,7 @@ def guarded(tmp_path_factory):
         yield server
 
 
-@covers("WO-063")
+@covers("WO-063", "WK-175")
 def test_our_own_with_basic(guarded):
     with client() as made:
         for auth in (None, Anonymous(), STRANGER, IdentityToken(IDENTITY)):
@@ -428,7 +438,7 @@ def test_olareg_with_tokens(tmp_path, external):
             tells_no_secret(caught.value, made.told)
 
 
-@covers("ZL-114")
+@covers("ZL-114", "WO-021")
 def test_plain_http_is_for_loopback_and_who_is_named():
     with client(retries=0) as made:
         assert made.network.base("registry.example:5000") == "https://registry.example:5000"

@@ -30,6 +30,7 @@ from wasmhold.oci.errors import (
 )
 from wasmhold.ports.body import read_all
 from wasmhold.ports.runtime import run
+from wasmhold.ports.store import StoredManifest
 from wasmhold.protocol.errors import RemoteError
 from wasmhold.protocol.read_response import ResponseInvalid
 from wasmhold.testing.covers import covers
@@ -557,3 +558,12 @@ def test_a_list_in_a_circle_ends(monkeypatch):
         with pytest.raises(ResponseInvalid, match="more than 5 pages"):
             run(made.repository(server.host).tags())
         assert len(server.seen) == 5
+
+
+@covers("ZL-259")
+def test_a_manifest_that_is_something_else_is_never_sent():
+    with recording(lambda seen: Says(500)) as server, client() as made:
+        lie = StoredManifest(DIGEST, media_types.IMAGE_INDEX, INDEX)
+        with pytest.raises(DigestMismatch):
+            run(made.repository(server.host).manifest_put(lie))
+        assert server.seen == []

@@ -396,3 +396,12 @@ def test_connections_are_used_again(transport):
         pool = next(iter(transport._pools()._managers.values())).connection_from_url(server.url)
         assert pool.num_connections == 1
         assert pool.num_requests == 5
+
+
+@covers("ZL-116")
+def test_another_name_may_be_given():
+    with recording(lambda seen: Says(200)) as server:
+        made = HttpTransport(Options(user_agent="mine/1"))
+        get(made, server.url + "/")
+        assert server.seen[0].headers["user-agent"] == "mine/1"
+        made.close()
