@@ -59,9 +59,14 @@ class Client:
         )
 
     def repository(
-        self, host: str, name: str = "demo/app", credentials: Credentials | None = None
+        self,
+        host: str,
+        name: str = "demo/app",
+        credentials: Credentials | None = None,
+        *,
+        to_write: bool = False,
     ) -> RemoteRepository:
-        return RemoteRepository(self.network, host, name, credentials)
+        return RemoteRepository(self.network, host, name, credentials, to_write=to_write)
 
 
 def needs(program: str) -> pytest.MarkDecorator:

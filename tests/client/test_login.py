@@ -251,6 +251,16 @@ def test_a_push_asks_for_more_than_a_pull(scope, member):
         assert asked == [["repository:demo/app:pull"], ["repository:demo/app:pull,push"]]
 
 
+def test_what_is_written_to_is_asked_with_the_right_to_push():
+    """A repository that is not there yet: a token that may read alone gets nothing from it."""
+    with tokens() as (registry, server, issuer), client() as made:
+        repository = made.repository(server.host, credentials=Given(ME), to_write=True)
+        run(repository.blob_size(Digest.of(b"x")))
+        run(push(repository, b"content"))
+        assert [seen.query["scope"] for seen in issuer.seen] == [["repository:demo/app:pull,push"]]
+        assert registry.made == 1
+
+
 def test_many_at_once_ask_once():
     with tokens() as (registry, server, _), client() as made:
         repository = made.repository(server.host, credentials=Given(ME))

@@ -13,17 +13,19 @@ from ..protocol import results as res
 from ..protocol.errors import RemoteError
 from ..protocol.ranges import ByteRange
 from ..protocol.read_response import ResponseInvalid
-from .scopes import to_pull
+from .scopes import Scopes
 from .session import Session
 from .transport import Readable
 from .transport.port import PIECE
 
 
-async def open_blob(session: Session, name: str, digest: Digest, start: int) -> Body:
+async def open_blob(
+    session: Session, name: str, digest: Digest, start: int, scopes: Scopes
+) -> Body:
     """The blob from byte `start`, not verified.  Raises BlobUnknown."""
     part = ByteRange(start, None) if start else None
     try:
-        reply = await session.ask(op.GetBlob(name, digest, range=part), to_pull(name))
+        reply = await session.ask(op.GetBlob(name, digest, range=part), scopes)
     except RemoteError as error:
         if error.answer_status == 404:
             raise BlobUnknown(name, str(digest)) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from typing import Final
 
 from ..oci.errors import WasmholdError
@@ -29,13 +29,14 @@ class Network:
         randomness: Randomness,
         warn: Callable[[str], None],
         *,
-        plain_http: Collection[str] = (),
+        plain_http: Container[str] = (),
         retries: int = 3,
     ) -> None:
         self.transport, self.runtime, self.retries = transport, runtime, retries
         self.tokens = Tokens(transport, runtime.now)
         self._randomness, self._warn, self._plain_http = randomness, warn, plain_http
         self._warned: set[str] = set()
+        self._bases: dict[str, str] = {}
 
     def warn(self, text: str) -> None:
         if text not in self._warned:
@@ -54,6 +55,11 @@ class Network:
 
     def base(self, host: str) -> str:
         """Scheme and host to speak to.  Blocks: on loopback it is tried whether TLS is spoken."""
+        if host not in self._bases:
+            self._bases[host] = self._find_base(host)
+        return self._bases[host]
+
+    def _find_base(self, host: str) -> str:
         there = contact(host)
         if host in self._plain_http:
             return f"http://{there}"

@@ -28,7 +28,7 @@ from ..protocol import operations as op
 from ..protocol import results as res
 from ..protocol.errors import RemoteError
 from ..protocol.read_response import ResponseInvalid
-from .scopes import to_pull, to_push
+from .scopes import Scopes, to_push
 from .session import Reply, Session
 
 CHUNK: Final = 64 * MIB  # bytes of one PATCH, and the largest blob that goes in one PUT
@@ -142,7 +142,9 @@ class _Upload:
         )
         assert isinstance(reply.result, res.BlobStored)
         stored = reply.result.digest
-        if stored != digest and not await blob_size(self._session, self._name, digest):
+        if stored != digest and not await blob_size(
+            self._session, self._name, digest, self._scopes
+        ):
             raise Unsupported(
                 f"{self._session.host} has stored {digest} as {stored}: it cannot keep "
                 f"{digest.algorithm} digests"
@@ -176,7 +178,9 @@ class _Upload:
         if self._feed.hashed < self._descriptor.size:
             return False
         digest = self._descriptor.digest
-        return await blob_size(self._session, self._name, digest, once=True) is not None
+        return (
+            await blob_size(self._session, self._name, digest, self._scopes, once=True) is not None
+        )
 
     async def _cancel(self) -> None:
         at, self._at = self._at, None
@@ -193,12 +197,12 @@ async def give_up(session: Session, name: str, at: op.RemoteLocation) -> None:
 
 
 async def blob_size(
-    session: Session, name: str, digest: Digest, *, once: bool = False
+    session: Session, name: str, digest: Digest, scopes: Scopes, *, once: bool = False
 ) -> int | None:
     """Bytes of a blob, None where the repository has no such blob."""
     operation = op.GetBlob(name, digest, with_body=False)
     try:
-        reply = await session.ask(operation, to_pull(name), once=once)
+        reply = await session.ask(operation, scopes, once=once)
     except RemoteError as error:
         if error.answer_status == 404:
             return None

@@ -63,23 +63,34 @@ def fallback_tag(subject: Digest) -> str:
 
 
 class RemoteRepository:
-    """`ports.repository.Repository` over the Distribution API."""
+    """`ports.repository.Repository` over the Distribution API.
+
+    `to_write`: it will be written to, so tokens are asked for that from the start.  A repository
+    that does not exist yet may only be asked about by who may push to it.
+    """
 
     def __init__(
-        self, network: Network, host: str, name: str, credentials: Credentials | None = None
+        self,
+        network: Network,
+        host: str,
+        name: str,
+        credentials: Credentials | None = None,
+        *,
+        to_write: bool = False,
     ) -> None:
         self.place = f"{host}/{name}"
         self.host, self.name, self.credentials = host, name, credentials
         self._session = Session(network, host, name, credentials)
+        self._reading = to_push(name) if to_write else to_pull(name)
         self._tags: list[str] = []
 
     # ---- blobs
 
     async def blob_size(self, digest: Digest) -> int | None:
-        return await blob_size(self._session, self.name, digest)
+        return await blob_size(self._session, self.name, digest, self._reading)
 
     async def blob_open(self, digest: Digest, start: int = 0) -> Body:
-        return await open_blob(self._session, self.name, digest, start)
+        return await open_blob(self._session, self.name, digest, start, self._reading)
 
     async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
         await put_blob(self._session, self.name, descriptor, source)
@@ -104,7 +115,7 @@ class RemoteRepository:
     async def resolve(self, reference: str | Digest) -> Descriptor | None:
         operation = op.GetManifest(self.name, reference, with_body=False, accept=ACCEPT)
         try:
-            reply = await self._session.ask(operation, to_pull(self.name))
+            reply = await self._session.ask(operation, self._reading)
             found = reply.result
             assert isinstance(found, res.ManifestFound)
             if found.media_type:
@@ -130,7 +141,7 @@ class RemoteRepository:
     async def _get(self, reference: str | Digest) -> tuple[StoredManifest, Reply]:
         operation = op.GetManifest(self.name, reference, accept=ACCEPT)
         try:
-            reply = await self._session.ask(operation, to_pull(self.name))
+            reply = await self._session.ask(operation, self._reading)
         except RemoteError as error:
             if error.answer_status == 404:
                 raise ManifestUnknown(self.place, str(reference)) from error
@@ -300,7 +311,7 @@ class RemoteRepository:
         """All pages; each link is asked as it came."""
         page: str | None = None
         for _ in range(_MAX_PAGES):
-            reply = await self._session.ask(operation, to_pull(self.name), page=page)
+            reply = await self._session.ask(operation, self._reading, page=page)
             yield reply
             link = next_page(reply.fields)
             if link is None:
