@@ -133,3 +133,28 @@ def test_workers_that_are_spawned_serve_too(tmp_path):
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+@covers("OW-111")
+def test_what_waits_is_answered_by_the_next_worker(tmp_path):
+    with serving("--log", "off", store=("--root", str(tmp_path))) as server:
+        worker = server.pids()[-1]
+        known = http.client.HTTPConnection("127.0.0.1", server.port)
+        known.connect()
+        os.kill(worker, signal.SIGUSR1)  # as its parent does when it is to leave
+        for _ in range(10_000):
+            known.request("GET", "/v2/")
+            answer = known.getresponse()
+            answer.read()
+            if answer.will_close:
+                break
+        assert answer.will_close
+        with socket.create_connection(("127.0.0.1", server.port)) as waiting:
+            waiting.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            waiting.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                waiting.recv(1)
+            # Even when it is killed now, nobody is sent away.
+            os.kill(worker, signal.SIGKILL)
+            waiting.settimeout(30)
+            assert waiting.recv(12) == b"HTTP/1.1 200"

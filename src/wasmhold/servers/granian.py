@@ -42,7 +42,7 @@ from .tls import Certificate, Pair
 HEAD_TIMEOUT_MS: Final = 20_000  # for all lines of a request's head
 # Bytes that are read from a connection at once, so also the limit of a request's head.  A body
 # comes in chunks of this size, and each costs a way between two threads (decision 0034).
-READ_SIZE: Final = 512 * 1024
+READ_SIZE: Final = 256 * 1024
 HEAD_SIZE_HTTP_2: Final = 64 * 1024  # bytes of a request's head
 STREAMS: Final = 100  # requests at once of one HTTP/2 connection
 BACKLOG: Final = 1024  # connections that wait to be taken
@@ -50,6 +50,7 @@ BACKLOG: Final = 1024  # connections that wait to be taken
 READER_TIMEOUT_MS: Final = 40_000
 LEAVE_S: Final = 3.0  # in which clients of an old worker are told to come again
 DRAIN_S: Final = 0.5  # in which a server that will end says so, before it takes nothing more
+UP_AFTER_S: Final = 0.05
 START_S: Final = 60.0  # for a worker to open its store
 
 _Identity: TypeAlias = tuple[int, int]  # of a file: its device, and its number there
@@ -408,7 +409,8 @@ def _load(load: Callable[[], Served], up: Connection, listening: frozenset[_Iden
     loop.add_signal_handler(signal.SIGHUP, application.refresh)
     loop.add_signal_handler(signal.SIGUSR1, _leave, application, listening)
     loop.add_signal_handler(signal.SIGUSR2, _drain, application)
-    up.send_bytes(b"%d" % os.getpid())
+    # The loop runs once for the lifespan, then for good; a signal between the two would be lost.
+    loop.call_later(UP_AFTER_S, up.send_bytes, b"%d" % os.getpid())
     gc.freeze()  # what is there from the start is nothing for the garbage collector
     return application
 
