@@ -160,6 +160,12 @@ class Good(Pusher):
     """A client that gets every answer, and the right one."""
 
     wrong: BaseException | None = None
+    login: str | None = None
+
+    def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:
+        if self.login is not None:
+            headers["Authorization"] = self.login
+        return super().ask(method, path, body, **headers)
 
     def run(self) -> None:
         try:
@@ -174,10 +180,12 @@ class Good(Pusher):
 
 
 @contextmanager
-def good_clients(server: Server, count: int = 2) -> Iterator[list[Good]]:
+def good_clients(server: Server, count: int = 2, login: str | None = None) -> Iterator[list[Good]]:
     """Clients that push, pull and delete; raises what was wrong with one of their answers."""
     stopping = threading.Event()
     clients = [Good(f"good{i}", i, [server.port], stopping) for i in range(count)]
+    for client in clients:
+        client.login = login
     threads = [threading.Thread(target=client.run) for client in clients]
     for thread in threads:
         thread.start()

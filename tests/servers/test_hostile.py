@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
+import random
 import resource
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from tests.certificates import Authority
 from tests.registries import impatient, serving
 from tests.servers.hostile import attack, damage, descriptors, good_clients
 from tests.servers.test_edge import MIB, Connection, ask, new_session, push, until
+from wasmhold.auth.htpasswd import hash_password
 from wasmhold.servers.capacity import connections
 from wasmhold.servers.granian import READ_SIZE
 from wasmhold.testing.covers import covers
+from wasmhold.testing.senders import to_url
+from wasmhold.testing.transcript import Exchange
 
 IDLE = 5_000
 
@@ -173,3 +181,92 @@ def test_slow_heads_bodies_and_readers_stop_nobody(tmp_path):
         left = [path for path in tmp_path.glob(".wasmhold/uploads/*/data") if path.stat().st_size]
         assert left == []
     assert damage(tmp_path) == ""
+
+
+# ---- logins
+
+FLOODERS = 120  # more than the server lets wait
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@covers("OW-163", "BR-078")
+@pytest.mark.slow
+def test_a_flood_of_wrong_logins_stops_nobody_who_is_known(tmp_path):
+    users = tmp_path / "users"
+    users.write_text(f"alice:{hash_password(b'of alice', 10)}\n")
+    users.chmod(0o600)
+    statuses: Counter[int] = Counter()
+    stopping = threading.Event()
+    login = basic("alice", "of alice")
+    large = os.urandom(32 * MIB)
+    at = f"/v2/large/blob/blobs/sha256:{hashlib.sha256(large).hexdigest()}"
+
+    def flood(number: int) -> None:
+        chance = random.Random(number)
+        with to_url(server.url, timeout_s=60) as send:
+            while not stopping.is_set():
+                user = chance.choice(["alice", "nobody"])
+                wrong = [("Authorization", basic(user, f"guess {chance.random()}"))]
+                statuses[send(Exchange("GET", "/v2/", wrong, None, False)).status] += 1
+
+    store = ("--root", str(tmp_path / "store"), "--min-free", "0")
+    flags = ("--log", "json", "--htpasswd", str(users))
+    with serving(*flags, store=store) as server, to_url(server.url, timeout_s=60) as send:
+        known = [("Authorization", login)]
+        assert send(Exchange("GET", "/v2/", known, None, False)).status == 200
+        before = server.memory()
+        threads = [threading.Thread(target=flood, args=(number,)) for number in range(FLOODERS)]
+        with good_clients(server, login=login) as clients:
+            for thread in threads:
+                thread.start()
+            try:
+                until(lambda: statuses[429] > 0 and statuses[401] > 20, 60)
+                push = f"/v2/large/blob/blobs/uploads/?digest={at.rpartition('/')[2]}"
+                assert send(Exchange("POST", push, known, [large], False)).status == 201
+                assert send(Exchange("GET", at, known, None, False)).body == large
+            finally:
+                stopping.set()
+                for thread in threads:
+                    thread.join()
+        served = sum(client.acknowledged for client in clients)
+        print(f"{served} changes beside {dict(statuses)}")
+        assert set(statuses) == {401, 429}
+        assert server.memory() - before < 128 * MIB
+        log = server.log.read_text()
+        for secret in ("guess", "of alice", login.split()[1], "Traceback"):
+            assert secret not in log
+    assert damage(tmp_path / "store") == ""
+
+
+# ---- TLS
+
+SILENT = 1_000
+
+
+@covers("OW-119")
+@pytest.mark.slow
+def test_silent_connections_before_the_handshake_stop_nobody(tmp_path, monkeypatch):
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    chain, key = authority.files()
+    flags = ("--log", "off", "--tls-cert", str(chain), "--tls-key", str(key))
+    with serving(*flags) as server, ExitStack() as stack:
+        url = server.url.replace("127.0.0.1", "localhost")
+        for _ in range(20):
+            with to_url(url) as send:
+                assert send(Exchange("GET", "/v2/", [], None, False)).status == 200
+        before, held = server.memory(), descriptors(server)
+        silent = [stack.enter_context(Connection(server)).socket for _ in range(SILENT)]
+        until(lambda: descriptors(server) >= held + SILENT)
+        grown = server.memory() - before
+        for _ in range(50):
+            with to_url(url) as send:
+                assert send(Exchange("GET", "/v2/", [], None, False)).status == 200
+        assert descriptors(server) >= held + SILENT, "they were gone before others were served"
+        print(f"{SILENT} connections before their handshake: {grown / SILENT:.0f} bytes each")
+        assert grown < SILENT * 40_000
+        until(lambda: descriptors(server) <= held + 4, 60)
+        assert not still_open(silent)
