@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.client.graphs import GRAPHS, holdings
 from tests.stores.layouts import Layout
 from wasmhold.client.copy import copy_all
+from wasmhold.client.failure import CopyFailed
 from wasmhold.client.places.archive import open_archive
 from wasmhold.client.places.layout import open_layout
 from wasmhold.client.places.memory import MemoryRepository
@@ -23,6 +24,7 @@ from wasmhold.client.runtime import ThreadRuntime
 from wasmhold.oci import limits
 from wasmhold.oci.errors import ContentDamaged, OutOfSpace, StoreUnavailable, Unsupported
 from wasmhold.ports.runtime import run
+from wasmhold.testing.covers import covers
 from wasmhold.testing.repository_suite import push_image
 
 
@@ -62,6 +64,7 @@ def wanted(layout):
 # ---- what is written
 
 
+@covers("ZL-751")
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".tgz"])
 def test_the_same_content_is_the_same_archive(suffix, tmp_path):
     async def copied(path, concurrency):
@@ -298,6 +301,21 @@ def test_hostile(kind, layout, tmp_path):
         assert str(tmp_path / "a.tar") in str(caught.value)
         assert (tmp_path / "a.tar").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "layout"]
+
+
+@covers("ZL-765")
+def test_a_blob_that_an_archive_lacks_is_named(layout, tmp_path):
+    absent = layout.path(layout.blob(b"two")["digest"])
+    absent.unlink()
+    (tmp_path / "a.tar").write_bytes(packed(layout.folder))
+
+    async def work():
+        target = MemoryRepository(ThreadRuntime())
+        async with aclosing(opened(tmp_path / "a.tar")) as place:
+            await copy_all(place, target, runtime=ThreadRuntime())
+
+    with pytest.raises(CopyFailed, match=f"no blob sha256:{absent.name}"):
+        run(work())
 
 
 def test_names_that_lead_elsewhere_are_no_files_of_a_layout(layout, wanted, tmp_path):

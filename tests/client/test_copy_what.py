@@ -15,7 +15,13 @@ from wasmhold.client.aio import AsyncioRuntime
 from wasmhold.client.copy import Copied, Copier, copy, copy_all
 from wasmhold.client.events import Advanced, Finished, Mounted, Planned, Side, Skipped, Started
 from wasmhold.client.failure import CopyFailed
-from wasmhold.client.graph import Graph, GraphTooLarge, Platform, PlatformInvalid, PlatformUnknown
+from wasmhold.client.graph import (
+    Graph,
+    GraphTooLarge,
+    NoMatchingPlatform,
+    Platform,
+    PlatformInvalid,
+)
 from wasmhold.client.places.archive import open_archive
 from wasmhold.client.places.layout import open_layout
 from wasmhold.client.places.memory import MemoryRepository
@@ -28,6 +34,7 @@ from wasmhold.oci.errors import Cancelled, ManifestInvalid, NameUnknown, StoreUn
 from wasmhold.oci.manifest import Manifest, parse_manifest
 from wasmhold.ports.runtime import run
 from wasmhold.servers.asgi import SystemRandomness
+from wasmhold.testing.covers import covers
 from wasmhold.testing.repository_suite import (
     REPOSITORY_CHECKS,
     check_repository,
@@ -176,10 +183,13 @@ PLATFORMS = [
     ("linux/arm",     {"os": "linux", "architecture": "arm", "variant": "v7"},         True),
     ("wasip1/wasm",   {"os": "wasip1", "architecture": "wasm"},                        True),
     ("linux/amd64",   None,                                                            False),
+    ("unknown/unknown", {"os": "unknown", "architecture": "unknown"},                  False),
+    ("any-os/any-cpu", {"os": "any-os", "architecture": "any-cpu"},                    True),
 ]
 # fmt: on
 
 
+@covers("ZL-168", "ZL-171")
 @pytest.mark.parametrize(("wanted", "platform", "fits"), PLATFORMS)
 def test_platform(wanted, platform, fits):
     parsed = Platform.parse(wanted)
@@ -193,6 +203,7 @@ def test_no_platform(text):
         Platform.parse(text)
 
 
+@covers("ZL-170")
 def test_one_platform_of_an_index():
     async def work():
         source, target = memory(), memory()
@@ -204,9 +215,11 @@ def test_one_platform_of_an_index():
         assert await target.blob_size(Digest.of(b"layer of wasm")) is not None
         assert await target.blob_size(Digest.of(b"layer of amd64")) is None
         options = Options(platform=Platform.parse("plan9/mips"))
-        with pytest.raises(CopyFailed, match="it has linux/amd64, linux/wasm") as caught:
+        with pytest.raises(
+            CopyFailed, match="for plan9/mips; it has linux/amd64, linux/wasm"
+        ) as caught:
             await copy(source, "v1", target, runtime=ThreadRuntime(), options=options)
-        assert isinstance(caught.value.cause, PlatformUnknown)
+        assert isinstance(caught.value.cause, NoMatchingPlatform)
 
     run(work())
 

@@ -47,8 +47,10 @@ def test_refused_with_the_place(text, span, why):
     assert caught.value.show().endswith("^" * max(1, span[1] - span[0]))
 
 
+@covers("ZL-506")
 @given(st.binary(), st.sampled_from(sorted(HEX_LENGTH)))
 def test_of_is_the_hash(content, algorithm):
+    assert Digest.of(content) == Digest.of(content, "sha256")
     digest = Digest.of(content, algorithm)
     assert digest.encoded == hashlib.new(algorithm, content).hexdigest()
     assert Digest.parse(str(digest)) == digest

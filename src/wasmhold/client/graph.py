@@ -114,27 +114,27 @@ class Platform:
         return "/".join(filter(None, (self.os, self.architecture, self.variant)))
 
     def fits(self, platform: Mapping[str, object] | None) -> bool:
-        """A variant that is not asked for may be any."""
+        """A variant that is not asked for may be any; what is of no platform fits none."""
         platform = platform or {}
         return (
-            platform.get("os") == self.os
+            platform.get("os") == self.os != "unknown"
             and platform.get("architecture") == self.architecture
             and self.variant in (None, platform.get("variant"))
         )
 
     def choose(self, index: Manifest, place: str, reference: str) -> Descriptor:
-        """The first child that fits.  Raises PlatformUnknown, which says what there is."""
+        """The first child that fits.  Raises NoMatchingPlatform, which says what there is."""
         for child in index.manifests:
             if self.fits(child.platform):
                 return child
-        raise PlatformUnknown(self, place, reference, index.manifests)
+        raise NoMatchingPlatform(self, place, reference, index.manifests)
 
 
 class PlatformInvalid(InputError):
     code = "UNSUPPORTED"
 
 
-class PlatformUnknown(ManifestUnknown):
+class NoMatchingPlatform(ManifestUnknown):
     def __init__(
         self, wanted: Platform, place: str, reference: str, children: Iterable[Descriptor]
     ) -> None:
