@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "auth":     {"oci", "protocol", "ports"},
     "stores":   {"oci", "ports"},
     "servers":  {"oci", "protocol", "ports", "registry", "auth", "faults"},
-    "client":   {"oci", "protocol", "ports"},
+    "client":   {"oci", "wasm", "artifact", "protocol", "ports"},
     "testing":  {
         "oci", "wasm", "artifact", "protocol", "ports", "registry", "auth", "faults", "stores",
         "servers", "client",
@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
 # Where what is kept apart meets.
 MAY_ALSO_IMPORT = {"client/places/store.py": {"registry", "stores"}}
 # Beside the commands: what takes long to import, and most who import its module never need.
-LAZY = {"client/transport/http.py"}
+LAZY = {"client/transport/http.py", "client/opening.py"}
 # Each dependency has one door.
 DOORS = {
     "granian": "servers/granian.py",

@@ -1,0 +1,65 @@
+"""Content from any place to any other: registries, layouts, archives, stores, files.
+
+The names below are public, and imported when they are asked for: who copies between two folders
+needs neither the network nor an event loop.  `wasmhold.sync` has the same client without asyncio.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .asynchronous import Client
+    from .copy import Copied
+    from .failure import CopyFailed
+    from .inspection import Inspection
+    from .place import Place, PlaceInvalid
+    from .plan import Plan
+    from .pull import Pulled, Which
+    from .push import Pushed, PushFormat, What
+    from .settings import EVERY_HOST, Settings
+    from .tree import Referrer
+
+_PLACES: Final = {
+    "Client": "asynchronous",
+    "Copied": "copy",
+    "CopyFailed": "failure",
+    "EVERY_HOST": "settings",
+    "Inspection": "inspection",
+    "Place": "place",
+    "PlaceInvalid": "place",
+    "Plan": "plan",
+    "Pulled": "pull",
+    "PushFormat": "push",
+    "Pushed": "push",
+    "Referrer": "tree",
+    "Settings": "settings",
+    "What": "push",
+    "Which": "pull",
+}
+
+__all__ = [
+    "EVERY_HOST",
+    "Client",
+    "Copied",
+    "CopyFailed",
+    "Inspection",
+    "Place",
+    "PlaceInvalid",
+    "Plan",
+    "Pulled",
+    "PushFormat",
+    "Pushed",
+    "Referrer",
+    "Settings",
+    "What",
+    "Which",
+]
+
+
+def __getattr__(name: str) -> object:
+    module = _PLACES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{module}", __name__), name)

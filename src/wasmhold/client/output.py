@@ -1,0 +1,109 @@
+"""What is fetched becomes a file: hashed while it is written, and named when it is whole."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from ..oci.descriptor import Descriptor
+from ..oci.errors import ArtifactInvalid
+from ..ports.repository import Repository
+from ..ports.runtime import ClientRuntime, Runtime
+from .events import Finished, Listener, Side, Started
+from .failure import blamed
+from .places.files import Folder, translated
+from .reader import Reader
+from .verify import pour
+
+
+async def fetch(
+    source: Repository,
+    descriptor: Descriptor,
+    write: Callable[[bytes], object],
+    runtime: ClientRuntime,
+    listener: Listener,
+) -> None:
+    """Give the verified bytes of a blob to `write`; what breaks goes on from there.
+
+    The digest is known at the end alone.  Raises CopyFailed (source); Cancelled; what `write`
+    raises.
+    """
+    listener(Started(Side.SOURCE, descriptor))
+    reader = Reader(source, descriptor, runtime, listener, lambda: False)
+    with blamed(Side.SOURCE, source.place, f"reading blob {descriptor.digest}"):
+        await pour(reader, descriptor, runtime, write)
+    listener(Finished(Side.SOURCE, descriptor))
+
+
+async def fetch_file(
+    source: Repository,
+    descriptor: Descriptor,
+    path: str,
+    runtime: ClientRuntime,
+    listener: Listener,
+    mode: int = 0o644,
+) -> None:
+    """The blob as the file `path`, whose folder is there; a file that was there keeps its mode.
+
+    Raises as `fetch`; Denied, OutOfSpace, StoreUnavailable of the file system.
+    """
+    async with new_file(path, mode, runtime) as write:
+        await fetch(source, descriptor, write, runtime, listener)
+
+
+@asynccontextmanager
+async def new_file(
+    path: str, mode: int, runtime: Runtime
+) -> AsyncIterator[Callable[[bytes], object]]:
+    """Gives what writes; the file has its name when the block ends, and never when it raises.
+
+    The name may be a symbolic link: then it is the file behind it that is written.
+    """
+    folder, name = target_of(path)
+    target = Folder(folder)
+    try:
+        staged = await runtime.offload(target.stage)
+        try:
+            yield staged.write
+            with translated(path):
+                os.fchmod(staged.descriptor, mode_of(path, mode))
+            await runtime.offload(staged.place, name)
+            target.sync("")
+        finally:
+            staged.close()
+    finally:
+        target.close()
+
+
+def target_of(path: str) -> tuple[str, str]:
+    """Folder and name of the file `path`, links followed.
+
+    Raises ArtifactInvalid where it cannot become a file.
+    """
+    if os.path.isdir(path):
+        raise ArtifactInvalid(f"{path} is a folder: name a file")
+    folder, name = os.path.split(os.path.realpath(path))
+    if not os.path.isdir(folder):
+        raise ArtifactInvalid(f"cannot write {path}: there is no folder {folder}")
+    return folder, name
+
+
+def mode_of(path: str, new: int) -> int:
+    """The mode of the file that is there, else `new` less the umask."""
+    try:
+        return stat.S_IMODE(os.stat(path).st_mode)
+    except OSError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return new & ~umask
+
+
+def safe_title(title: str) -> str:
+    """A title as a name below a folder.  Raises ArtifactInvalid for one that would leave it."""
+    parts = title.split("/")
+    is_plain = title.isprintable() and "\\" not in title and len(title) <= 1024
+    if not is_plain or any(part in ("", ".", "..") for part in parts):
+        raise ArtifactInvalid(f"a layer's title is no name of a file: {title[:200]!r}")
+    return title

@@ -1,0 +1,128 @@
+"""Places as people write them: a repository in a registry, a layout, an archive, a store.
+
+HOST[:PORT]/NAME[:TAG][@DIGEST]     a repository in a registry
+NAME[:TAG][@DIGEST]                 the same in the default registry, where there is one
+oci:DIR[:TAG][@DIGEST]              an image layout
+oci-archive:FILE[:TAG][@DIGEST]     the same as tar
+store:DIR//NAME[:TAG][@DIGEST]      a registry's directory, without a server
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final, Self
+
+from ..oci.digest import Digest
+from ..oci.errors import InputError
+from ..oci.reference import parse_name, parse_tag
+
+_DIGEST: Final = re.compile(r"@([a-z0-9]+:[a-zA-Z0-9=_-]*)\Z")
+_HOST: Final = re.compile(r"(?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
+
+
+class PlaceInvalid(InputError):
+    """Text that names no place, or not enough of one."""
+
+
+class PlaceKind(Enum):
+    """Values are what stands before a place; a registry's has nothing there."""
+
+    REGISTRY = ""
+    LAYOUT = "oci:"
+    ARCHIVE = "oci-archive:"
+    STORE = "store:"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """`where` is a host, folder, file or directory; `name` a repository, empty where none is."""
+
+    kind: PlaceKind
+    where: str
+    name: str = ""
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str, default_registry: str | None = None) -> Self:
+        """Read a place.  A host is never guessed: there is the one written, or the default.
+
+        Raises PlaceInvalid; NameInvalid, TagInvalid, DigestInvalid.
+        """
+        rest, digest = text, None
+        if (match := _DIGEST.search(text)) is not None:
+            rest, digest = text[: match.start()], Digest.parse(match[1])
+        for kind in (PlaceKind.LAYOUT, PlaceKind.ARCHIVE):
+            if rest.startswith(kind.value):
+                path, tag = _split_tag(rest.removeprefix(kind.value), text)
+                if not path:
+                    raise PlaceInvalid(f"want {kind.value}PATH[:TAG]", text)
+                return cls(kind, path, "", tag, digest)
+        if rest.startswith(PlaceKind.STORE.value):
+            where, slashes, name = rest.removeprefix(PlaceKind.STORE.value).rpartition("//")
+            if not (where and slashes):
+                raise PlaceInvalid("want store:DIR//NAME[:TAG]", text)
+            name, tag = _split_tag(name, text)
+            return cls(
+                PlaceKind.STORE, where, parse_name(name, text, text.rfind(name)), tag, digest
+            )
+        return cls._in_registry(text, rest, digest, default_registry)
+
+    @classmethod
+    def _in_registry(
+        cls, text: str, rest: str, digest: Digest | None, default_registry: str | None
+    ) -> Self:
+        if "://" in rest:
+            raise PlaceInvalid("a place has no scheme, want HOST/NAME[:TAG]", text)
+        host, slash, path = rest.partition("/")
+        if not (slash and is_host(host)):
+            if default_registry is None:
+                raise PlaceInvalid("no registry given, want HOST/NAME[:TAG]", text)
+            host, path = default_registry, rest
+        name, tag = _split_tag(path, text)
+        return cls(PlaceKind.REGISTRY, host, parse_name(name, text, text.find(name)), tag, digest)
+
+    @property
+    def reference(self) -> str | Digest | None:
+        """The digest where there is one, else the tag."""
+        return self.digest or self.tag
+
+    def required(self) -> str | Digest:
+        """The same.  Raises PlaceInvalid where there is neither."""
+        if self.reference is None:
+            raise PlaceInvalid(
+                f"no tag and no digest given; did you mean {self}:latest?", str(self)
+            )
+        return self.reference
+
+    @property
+    def repository(self) -> str:
+        """Without tag and digest."""
+        between = "//" if self.kind is PlaceKind.STORE else "/" if self.name else ""
+        return f"{self.kind.value}{self.where}{between}{self.name}"
+
+    def at(self, digest: Digest) -> Self:
+        """The same by digest alone."""
+        return replace(self, tag=None, digest=digest)
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag else ""
+        digest = f"@{self.digest}" if self.digest else ""
+        return f"{self.repository}{tag}{digest}"
+
+
+def is_host(text: str) -> bool:
+    """Whether the first part of a name is a host: it has a dot or a colon, or is localhost."""
+    looks_so = "." in text or ":" in text or text == "localhost"
+    return looks_so and _HOST.fullmatch(text) is not None
+
+
+def _split_tag(text: str, whole: str) -> tuple[str, str | None]:
+    """A tag stands behind the last colon of the last part of a path."""
+    above, slash, last = text.rpartition("/")
+    name, colon, tag = last.partition(":")
+    if not colon:
+        return text, None
+    return f"{above}{slash}{name}", parse_tag(tag, whole, whole.rfind(tag))

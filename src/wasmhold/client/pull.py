@@ -1,0 +1,236 @@
+"""What an artifact holds becomes files: its WebAssembly, or all layers that have a title."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ..artifact import (
+    Confidence,
+    Form,
+    Kind,
+    Reading,
+    candidates,
+    child_by_kind,
+    child_by_platform,
+    detect,
+    entrypoint,
+    how_to_read,
+)
+from ..artifact.media_types import IMAGE_CONFIGS, TITLE
+from ..oci import limits
+from ..oci.children import is_manifest
+from ..oci.descriptor import Descriptor
+from ..oci.digest import Digest
+from ..oci.document import parse_object
+from ..oci.errors import ArtifactInvalid
+from ..oci.manifest import Manifest, parse_manifest
+from ..ports.repository import Repository
+from ..ports.runtime import ClientRuntime
+from .events import Listener, Side, nobody
+from .failure import blamed
+from .graph import Platform
+from .output import fetch, fetch_file, new_file, safe_title, target_of
+from .places.files import Folder
+from .unpack import unpack_wasm
+
+_MODE: Final = 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """What of an artifact is wanted.
+
+    platform      of an index: ``os/architecture``
+    layer, title  of several Wasm layers
+    extra_layers  allow the layers that other tools put beside the one of a CNCF artifact
+    """
+
+    platform: str | None = None
+    layer: int | None = None
+    title: str | None = None
+    extra_layers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A manifest that is no index, and what it is."""
+
+    descriptor: Descriptor
+    manifest: Manifest
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """`files` are the paths that were written; `manifest` is that of what was asked for."""
+
+    manifest: Descriptor
+    kind: Kind
+    layers: tuple[Descriptor, ...]
+    files: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the layers."""
+        return sum(layer.size for layer in self.layers)
+
+
+async def read_manifest(source: Repository, reference: str | Digest) -> tuple[Descriptor, Manifest]:
+    """Raises CopyFailed (source)."""
+    with blamed(Side.SOURCE, source.place, f"reading {reference}"):
+        stored = await source.manifest_get(reference)
+        manifest = parse_manifest(stored.content, stored.media_type)
+        return Descriptor(stored.media_type, stored.digest, len(stored.content)), manifest
+
+
+async def read_small(source: Repository, descriptor: Descriptor, runtime: ClientRuntime) -> bytes:
+    """A config: a blob that is known to be small.  Raises ArtifactInvalid for a large one."""
+    if descriptor.size > limits.MANIFEST:
+        raise ArtifactInvalid(f"{source.place}: a config of {descriptor.size} bytes is not read")
+    content = bytearray()
+    await fetch(source, descriptor, content.extend, runtime, nobody)
+    return bytes(content)
+
+
+async def find_wasm(
+    source: Repository, reference: str | Digest, runtime: ClientRuntime, which: Which
+) -> tuple[Descriptor, Found]:
+    """What `reference` names, and, where that is an index, the child that is the WebAssembly."""
+    root, manifest = await read_manifest(source, reference)
+    at, platform = root, None
+    depth = 0
+    while manifest.is_index:
+        depth += 1
+        if depth > limits.GRAPH_DEPTH:
+            raise ArtifactInvalid(f"{reference} has more than {depth} indexes in indexes")
+        child = child_by_platform(manifest, which.platform)
+        if child is None:
+            kinds = []
+            for one in (d for d in candidates(manifest) if is_manifest(d)):
+                _, of_child = await read_manifest(source, one.digest)
+                kinds.append((one, detect(of_child, platform=one.platform)))
+            child = child_by_kind(manifest, kinds)
+        platform = child.platform
+        at, manifest = await read_manifest(source, child.digest)
+    kind = detect(manifest, platform=platform)
+    if kind.confidence is Confidence.NEEDS_PLATFORM and manifest.config is not None:
+        config = parse_object(await read_small(source, manifest.config, runtime))
+        kind = detect(manifest, platform=platform, config=config)
+    return root, Found(at, manifest, kind)
+
+
+async def pull_wasm(
+    source: Repository,
+    reference: str | Digest,
+    path: str,
+    name: str,
+    runtime: ClientRuntime,
+    which: Which,
+    listener: Listener = nobody,
+    mode: int = _MODE,
+) -> Pulled:
+    """The WebAssembly of an artifact as the file `path`; `name` is how errors call the artifact.
+
+    Nothing is there before all of it is verified.  Raises NotWasm, Ambiguous, ArtifactInvalid;
+    CopyFailed; Cancelled.
+    """
+    target_of(path)  # before anything is asked for
+    root, found = await find_wasm(source, reference, runtime, which)
+    reading = how_to_read(
+        found.manifest,
+        found.kind,
+        name=name,
+        layer=which.layer,
+        title=which.title,
+        extra_layers=which.extra_layers,
+    )
+    if reading.form is Form.APPLICATION:
+        titles = ", ".join(
+            layer.annotations.get(TITLE, str(layer.digest)) for layer in reading.layers
+        )
+        raise ArtifactInvalid(f"{name} is a Spin application of several files: {titles}")
+    if reading.form is Form.FILE:
+        await _pull_packed(source, found, reading, path, runtime, listener, mode)
+    else:
+        await fetch_file(source, reading.layers[0], path, runtime, listener, mode)
+    return Pulled(root, found.kind, reading.layers, (path,), reading.warnings)
+
+
+async def pull_folder(
+    source: Repository,
+    reference: str | Digest,
+    folder: str,
+    name: str,
+    runtime: ClientRuntime,
+    which: Which,
+    listener: Listener = nobody,
+) -> Pulled:
+    """All layers that have a title, as files of these names below `folder`; none leaves it.
+
+    Nothing gets its name before all are verified.  Raises ArtifactInvalid where no layer has a
+    title, or one is no name of a file; CopyFailed; Cancelled.
+    """
+    root, found = await _no_index(source, reference, runtime, which)
+    layers = {}
+    for layer in found.manifest.layers:
+        title = layer.annotations.get(TITLE)
+        if title is not None:
+            if safe_title(title) in layers:
+                raise ArtifactInvalid(f"{name} has two layers with the title {title!r}")
+            layers[title] = layer
+    if not layers:
+        raise ArtifactInvalid(f"no layer of {name} has a title: name a file to write with -o FILE")
+    target = Folder(folder)
+    staged = []
+    try:
+        for title, layer in layers.items():
+            file = await runtime.offload(target.stage)
+            staged.append((title, file))
+            await fetch(source, layer, file.write, runtime, listener)
+        for title, file in staged:
+            await runtime.offload(file.place, title)
+        target.sync("", *{title.rpartition("/")[0] for title in layers})
+    finally:
+        for _, file in staged:
+            file.close()
+        target.close()
+    files = tuple(os.path.join(folder, title) for title in layers)
+    return Pulled(root, found.kind, tuple(layers.values()), files)
+
+
+async def _no_index(
+    source: Repository, reference: str | Digest, runtime: ClientRuntime, which: Which
+) -> tuple[Descriptor, Found]:
+    root, manifest = await read_manifest(source, reference)
+    at = root
+    if manifest.is_index and which.platform is not None:
+        child = Platform.parse(which.platform).choose(manifest, source.place, str(reference))
+        at, manifest = await read_manifest(source, child.digest)
+    if manifest.is_index:
+        return await find_wasm(source, reference, runtime, which)
+    return root, Found(at, manifest, detect(manifest))
+
+
+async def _pull_packed(
+    source: Repository,
+    found: Found,
+    reading: Reading,
+    path: str,
+    runtime: ClientRuntime,
+    listener: Listener,
+    mode: int,
+) -> None:
+    """One file of the last layer, which is a tar."""
+    config: Mapping[str, object] = {}
+    of = found.manifest.config
+    if of is not None and of.media_type in IMAGE_CONFIGS:
+        config = parse_object(await read_small(source, of, runtime))
+    with tempfile.TemporaryFile() as packed:
+        await fetch(source, reading.layers[-1], packed.write, runtime, listener)
+        async with new_file(path, mode, runtime) as write:
+            await runtime.offload(unpack_wasm, packed, entrypoint(config), write)

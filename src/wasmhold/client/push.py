@@ -1,0 +1,212 @@
+"""Files become artifacts: a WebAssembly file in one of its formats, any others as layers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from ..artifact import Artifact, cncf, wasm_to_oci, zlayer
+from ..artifact.build import EMPTY_CONFIG, by_key, of_bytes, to_json
+from ..artifact.media_types import TITLE
+from ..oci.descriptor import Descriptor
+from ..oci.errors import ArtifactInvalid, DigestMismatch, WasmInvalid
+from ..oci.media_types import IMAGE_MANIFEST
+from ..ports.repository import Repository
+from ..ports.runtime import ClientRuntime
+from ..ports.store import StoredManifest
+from ..wasm import Binary, BinaryKind
+from .copy import copy
+from .events import Listener, nobody
+from .local import LocalFile, read_file
+from .place import Place
+from .places.made import Made
+from .plan import Options
+
+EPOCH: Final = "1970-01-01T00:00:00Z"
+EMPTY: Final = "application/vnd.oci.empty.v1+json"
+OCTETS: Final = "application/octet-stream"
+_UNKNOWN_TYPE: Final = "application/vnd.unknown.artifact.v1"  # as oras names what nobody named
+
+
+class PushFormat(Enum):
+    """How a WebAssembly file is written; FILES: as a layer like any other file."""
+
+    CNCF = "cncf"
+    WASM_TO_OCI = "wasm-to-oci"
+    ZLAYER = "zlayer"
+    FILES = "files"
+
+
+@dataclass(frozen=True, slots=True)
+class What:
+    """What is made of the files.
+
+    format        None: CNCF for one WebAssembly file, else layers
+    artifact_type of layers, whose media type is `media_type`
+    title         of the one layer, instead of the file's name; empty: none
+    created       a time as `time_text` gives it; None: now, or ``SOURCE_DATE_EPOCH``
+    author, target, style: of a CNCF config
+    force         push also what is no WebAssembly in a format for it
+    subject       what it refers to
+    """
+
+    format: PushFormat | None = None
+    artifact_type: str | None = None
+    media_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    title: str | None = None
+    created: str | None = None
+    author: str | None = None
+    target: str | None = None
+    style: cncf.Style = cncf.Style.OCI
+    force: bool = False
+    subject: Descriptor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """`place` is where it can be found; `size` is that of the layers, in bytes."""
+
+    place: Place
+    manifest: Descriptor
+    layers: tuple[Descriptor, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(layer.size for layer in self.layers)
+
+
+async def push(
+    files: Sequence[str],
+    place: Place,
+    destination: Repository,
+    runtime: ClientRuntime,
+    what: What,
+    options: Options | None = None,
+    listener: Listener = nobody,
+) -> Pushed:
+    """Make an artifact of `files` and push it.
+
+    Files are hashed before anything is asked for, and again while they are sent.  Raises
+    FileInvalid, WasmInvalid, ArtifactInvalid; DigestMismatch when the place names another digest;
+    CopyFailed; Cancelled.
+    """
+    read = [await runtime.offload(read_file, path) for path in files]
+    artifact = build(read, place, what)
+    manifest = artifact.descriptor
+    if place.digest is not None and place.digest != manifest.digest:
+        raise DigestMismatch(str(place.digest), str(manifest.digest))
+    made = Made(runtime, ", ".join(files) or "nothing")
+    made.files.update((file.digest, (file.path, file.size)) for file in read)
+    made.contents[artifact.config_descriptor.digest] = artifact.config
+    made.manifests[manifest.digest] = StoredManifest(
+        manifest.digest, manifest.media_type, artifact.manifest
+    )
+    tags = (place.tag,) if place.tag else ()
+    await copy(
+        made,
+        manifest.digest,
+        destination,
+        tags,
+        runtime=runtime,
+        options=options,
+        listener=listener,
+    )
+    there = place if place.tag else place.at(manifest.digest)
+    return Pushed(there, manifest, artifact.layers)
+
+
+def build(files: Sequence[LocalFile], place: Place, what: What) -> Artifact:
+    """The artifact that `what` makes of files that were read.
+
+    Raises WasmInvalid for what is no WebAssembly; ArtifactInvalid for what does not go together.
+    """
+    is_wasm = len(files) == 1 and files[0].binary is not None
+    as_layer = what.artifact_type or what.media_type or what.subject is not None
+    chosen = what.format or (PushFormat.CNCF if is_wasm and not as_layer else PushFormat.FILES)
+    if chosen is PushFormat.FILES:
+        return _layers(files, what)
+    if len(files) != 1:
+        raise ArtifactInvalid(f"an artifact of the format {chosen.value} has one file")
+    if as_layer:
+        raise ArtifactInvalid(
+            f"the format {chosen.value} gives the types, and takes no artifact type, media type or "
+            "subject"
+        )
+    (file,) = files
+    binary = _binary(file, what)
+    if chosen is PushFormat.CNCF:
+        return cncf.build(
+            binary,
+            file.digest,
+            created=what.created or EPOCH,
+            author=what.author,
+            target=what.target,
+            title=_title(file, what) if what.style is cncf.Style.WKG else what.title or None,
+            annotations=what.annotations,
+            style=what.style,
+        )
+    if chosen is PushFormat.WASM_TO_OCI:
+        title = wasm_to_oci.title_of(file.path) if what.title is None else what.title
+        return wasm_to_oci.build(
+            file.digest, file.size, title=title or None, annotations=what.annotations
+        )
+    name = what.title or os.path.basename(file.path).removesuffix(".wasm")
+    return zlayer.build(binary, file.digest, name=name, annotations=what.annotations)
+
+
+def time_text(seconds: float, environ: Mapping[str, str]) -> str:
+    """In whole seconds, UTC; a build that shall be the same again sets ``SOURCE_DATE_EPOCH``."""
+    epoch = environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch.isascii() and epoch.isdecimal() and len(epoch) < 12:
+        seconds = int(epoch)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _binary(file: LocalFile, what: What) -> Binary:
+    if file.binary is not None:
+        return file.binary
+    assert isinstance(file.fault, WasmInvalid)
+    if not what.force:
+        raise file.fault
+    return Binary(BinaryKind.MODULE, file.size)
+
+
+def _title(file: LocalFile, what: What) -> str | None:
+    if what.title is None:
+        return os.path.basename(file.path)
+    return what.title or None
+
+
+def _layers(files: Sequence[LocalFile], what: What) -> Artifact:
+    """One layer for each file.  Source: image-spec, "Guidelines for Artifact Usage"."""
+    if what.title is not None and len(files) != 1:
+        raise ArtifactInvalid("a title is for one file")
+    layers = []
+    for file in files:
+        title = _title(file, what)
+        annotations = {} if title is None else {TITLE: title}
+        layers.append(
+            Descriptor(what.media_type or OCTETS, file.digest, file.size, annotations=annotations)
+        )
+    titles = [layer.annotations.get(TITLE) for layer in layers if layer.annotations]
+    if len(set(titles)) != len(titles):
+        raise ArtifactInvalid("two files have one name: a pull could write only one of them")
+    config = of_bytes(EMPTY, EMPTY_CONFIG)
+    document: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": IMAGE_MANIFEST,
+        "artifactType": what.artifact_type or _UNKNOWN_TYPE,
+        "config": config.to_json(),
+        # Readers that are older than artifacts want one layer at least.
+        "layers": [layer.to_json() for layer in layers or (config,)],
+    }
+    if what.subject is not None:
+        document["subject"] = what.subject.to_json()
+    if what.annotations:
+        document["annotations"] = by_key(what.annotations)
+    return Artifact(to_json(document), EMPTY_CONFIG, config, tuple(layers))

@@ -1,0 +1,382 @@
+"""What one can do with places: every method is one command, and one coroutine over the ports.
+
+`wasmhold.client.Client` runs it under asyncio, `wasmhold.sync.Client` without a loop.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+from ..oci.descriptor import Descriptor
+from ..oci.digest import Digest
+from ..oci.errors import BlobUnknown, DigestMismatch, ManifestUnknown
+from ..oci.manifest import parse_manifest
+from ..ports.repository import Repository
+from ..ports.runtime import ClientRuntime
+from ..ports.store import StoredManifest
+from .catalog import ping, repositories
+from .copy import Copied, Copier
+from .credentials import Basic, Given
+from .events import Listener, Side, nobody
+from .failure import blamed
+from .graph import Platform
+from .inspection import Inspection, inspect_artifact, inspect_file
+from .local import read_file
+from .opening import Opener
+from .output import fetch, fetch_file
+from .place import Place, PlaceInvalid, is_host
+from .places.made import Made
+from .plan import Options, Plan
+from .pull import Pulled, Which, pull_folder, pull_wasm
+from .push import OCTETS, Pushed, What, push, time_text
+from .reader import Reader
+from .settings import Settings
+from .tree import Referrer, read_tree
+
+AnyPlace: TypeAlias = Place | str
+_PAGE: Final = 1000  # tags that are asked for at once
+
+
+def warn_user(text: str) -> None:
+    """As Python warns: on standard error, each place once."""
+    warnings.warn(text, stacklevel=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob that was put; `place` is where it lies."""
+
+    place: Place
+    descriptor: Descriptor
+
+
+class Verbs:
+    """Opens places for each call and closes them; what they share lives until `close`."""
+
+    def __init__(
+        self,
+        settings: Settings | None,
+        runtime: ClientRuntime,
+        warn: Callable[[str], None],
+        listener: Listener = nobody,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._runtime, self._listener = runtime, listener
+        self._opener = Opener(self.settings, runtime, warn)
+
+    def close(self) -> None:
+        """Close all connections, also those that others wait for."""
+        self._opener.close()
+
+    def place(self, place: AnyPlace) -> Place:
+        """A place from its text.  Raises PlaceInvalid; NameInvalid, TagInvalid, DigestInvalid."""
+        if isinstance(place, Place):
+            return place
+        return Place.parse(place, self.settings.default_registry)
+
+    @asynccontextmanager
+    async def open(self, place: AnyPlace, *, create: bool = False) -> AsyncIterator[Repository]:
+        """The repository of a place, closed at the end of the block.
+
+        `create`: a store's directory is made where it is missing.
+        """
+        repository = await self._opener.open(self.place(place), create=create)
+        try:
+            yield repository
+        finally:
+            await repository.aclose()
+
+    def _options(self, referrers: bool = False, platform: str | None = None) -> Options:
+        wanted = None if platform is None else Platform.parse(platform)
+        return Options(referrers, wanted, self.settings.concurrency)
+
+    # ---- reading
+
+    async def resolve(self, place: AnyPlace) -> Descriptor:
+        """Media type, digest and size of what a place names.  Raises ManifestUnknown."""
+        at = self.place(place)
+        async with self.open(at) as repository:
+            return await self._resolve(repository, at)
+
+    async def _resolve(self, repository: Repository, place: Place) -> Descriptor:
+        reference = place.required()
+        found = await repository.resolve(reference)
+        if found is None:
+            raise ManifestUnknown(repository.place, str(reference))
+        return found
+
+    async def tags(self, place: AnyPlace) -> list[str]:
+        """All tags of a repository, in byte order.  Raises NameUnknown."""
+        found: list[str] = []
+        async with self.open(place) as repository:
+            while True:
+                page = await repository.tags(found[-1] if found else "", _PAGE)
+                found += page
+                if len(page) < _PAGE:
+                    return found
+
+    async def repositories(self, host: str) -> list[str]:
+        """The names of all repositories that a registry lists."""
+        return await repositories(self._opener.network, _host(host), self._opener.credentials)
+
+    async def referrers(
+        self, place: AnyPlace, artifact_type: str | None = None, *, depth: int = 1
+    ) -> list[Referrer]:
+        """What refers to the place, and, with more `depth`, to that.  Raises CannotList."""
+        at = self.place(place)
+        async with self.open(at) as repository:
+            subject = await self._resolve(repository, at)
+            return await read_tree(repository, subject.digest, artifact_type, depth)
+
+    async def manifest(self, place: AnyPlace) -> StoredManifest:
+        """A manifest, byte for byte.  Raises ManifestUnknown."""
+        at = self.place(place)
+        async with self.open(at) as repository:
+            return await repository.manifest_get(at.required())
+
+    async def blob(self, place: AnyPlace, write: Callable[[bytes], object]) -> Descriptor:
+        """Give the bytes of the blob that the place's digest names to `write`.
+
+        They are verified at the end alone.  Raises BlobUnknown; CopyFailed.
+        """
+        at = self.place(place)
+        async with self.open(at) as repository:
+            descriptor = await _blob(repository, at)
+            await fetch(repository, descriptor, write, self._runtime, self._listener)
+            return descriptor
+
+    async def blob_file(self, place: AnyPlace, path: str) -> Descriptor:
+        """The same as a file that has its name when it is verified."""
+        at = self.place(place)
+        async with self.open(at) as repository:
+            descriptor = await _blob(repository, at)
+            await fetch_file(repository, descriptor, path, self._runtime, self._listener)
+            return descriptor
+
+    async def inspect(
+        self, place: AnyPlace, *, platform: str | None = None, download: bool = False
+    ) -> Inspection:
+        """What a place holds; with `download` also what only the bytes of the layer tell."""
+        at = self.place(place)
+        async with self.open(at) as repository:
+            return await inspect_artifact(
+                repository, at, self._runtime, Which(platform=platform), download=download
+            )
+
+    async def inspect_file(self, path: str) -> Inspection:
+        """What a WebAssembly file is.  Raises FileInvalid; WasmInvalid."""
+        return await self._runtime.offload(inspect_file, path)
+
+    # ---- pull
+
+    async def pull(
+        self, place: AnyPlace, path: str, which: Which | None = None, *, mode: int = 0o644
+    ) -> Pulled:
+        """The WebAssembly of an artifact as a file, verified before it has its name.
+
+        `mode` is that of a new file, less the umask.  Raises NotWasm, Ambiguous, ArtifactInvalid,
+        CopyFailed.
+        """
+        at = self.place(place)
+        async with self.open(at) as repository:
+            return await pull_wasm(
+                repository,
+                at.required(),
+                path,
+                str(at),
+                self._runtime,
+                which or Which(),
+                self._listener,
+                mode,
+            )
+
+    async def pull_folder(self, place: AnyPlace, folder: str, which: Which | None = None) -> Pulled:
+        """All layers with a title, as files below `folder`.  Raises as `pull`."""
+        at = self.place(place)
+        async with self.open(at) as repository:
+            return await pull_folder(
+                repository,
+                at.required(),
+                folder,
+                str(at),
+                self._runtime,
+                which or Which(),
+                self._listener,
+            )
+
+    # ---- writing
+
+    async def push(self, files: Sequence[str], place: AnyPlace, what: What | None = None) -> Pushed:
+        """Make an artifact of files and push it; without a tag by its digest alone.
+
+        Raises FileInvalid, WasmInvalid, ArtifactInvalid, DigestMismatch, CopyFailed.
+        """
+        at, what = self.place(place), what or What()
+        if what.created is None:
+            created = time_text(self._runtime.now(), self.settings.environ)
+            what = replace(what, created=created)
+        async with self.open(at, create=True) as repository:
+            return await push(
+                files, at, repository, self._runtime, what, self._options(), self._listener
+            )
+
+    async def attach(
+        self, files: Sequence[str], place: AnyPlace, what: What | None = None
+    ) -> Pushed:
+        """Push an artifact that refers to the place.  Raises as `push`; ManifestUnknown."""
+        at = self.place(place)
+        subject = await self.resolve(at)
+        about = replace(what or What(), subject=subject)
+        return await self.push(files, replace(at, tag=None, digest=None), about)
+
+    async def copy(
+        self,
+        source: AnyPlace,
+        destination: AnyPlace,
+        *,
+        referrers: bool = False,
+        platform: str | None = None,
+        all_tags: bool = False,
+    ) -> Copied:
+        """Copy content from place to place, byte for byte.
+
+        A destination without a tag takes the source's.  `referrers`: also what refers to it;
+        `platform`: of an index only that manifest; `all_tags`: each under its own name.
+        Raises CopyFailed.
+        """
+        async with self._copier(source, destination, referrers, platform) as (copier, start, end):
+            return await copier.follow(await _planned(copier, start, end, all_tags))
+
+    async def plan(
+        self,
+        source: AnyPlace,
+        destination: AnyPlace,
+        *,
+        referrers: bool = False,
+        platform: str | None = None,
+        all_tags: bool = False,
+    ) -> Plan:
+        """What the same copy would do; nothing is written."""
+        async with self._copier(source, destination, referrers, platform) as (copier, start, end):
+            return await _planned(copier, start, end, all_tags)
+
+    @asynccontextmanager
+    async def _copier(
+        self, source: AnyPlace, destination: AnyPlace, referrers: bool, platform: str | None
+    ) -> AsyncIterator[tuple[Copier, Place, Place]]:
+        start, end = self.place(source), self.place(destination)
+        options = self._options(referrers, platform)
+        async with self.open(start) as from_there, self.open(end, create=True) as to_there:
+            yield (
+                Copier(from_there, to_there, self._runtime, options, self._listener),
+                start,
+                end,
+            )
+
+    async def tag(self, place: AnyPlace, tags: Sequence[str]) -> Descriptor:
+        """Point `tags` of the same repository at what the place names.  Raises ManifestUnknown."""
+        at = self.place(place)
+        async with self.open(at) as repository:
+            stored = await repository.manifest_get(at.required())
+            await repository.manifest_put(stored, tags)
+            await repository.flush()
+        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+
+    async def delete(self, place: AnyPlace) -> None:
+        """Remove a tag, or, by its digest, a manifest and the tags that point to it.
+
+        Raises ManifestUnknown; Unsupported where the place deletes nothing; PlaceInvalid for a
+        place with both.
+        """
+        at = self.place(place)
+        reference = at.required()
+        if at.tag is not None and at.digest is not None:
+            raise PlaceInvalid("delete the tag or the digest, not both", str(at))
+        async with self.open(at) as repository:
+            if isinstance(reference, Digest):
+                await repository.manifest_delete(reference)
+            else:
+                await repository.tag_delete(reference)
+            await repository.flush()
+
+    async def put_manifest(
+        self, content: bytes, place: AnyPlace, media_type: str | None = None
+    ) -> Descriptor:
+        """Store a manifest, byte for byte.  Raises ManifestInvalid, DigestMismatch."""
+        at = self.place(place)
+        manifest = parse_manifest(content, media_type)
+        algorithm = at.digest.algorithm if at.digest else "sha256"
+        digest = Digest.of(content, algorithm)
+        if at.digest is not None and at.digest != digest:
+            raise DigestMismatch(str(at.digest), str(digest))
+        stored = StoredManifest(digest, manifest.media_type, content)
+        async with self.open(at, create=True) as repository:
+            await repository.manifest_put(stored, (at.tag,) if at.tag else ())
+            await repository.flush()
+        return Descriptor(manifest.media_type, digest, len(content))
+
+    async def put_blob(self, path: str, place: AnyPlace) -> Blob:
+        """Put the bytes of a file into a repository.  Raises FileInvalid, DigestMismatch."""
+        at = self.place(place)
+        algorithm = at.digest.algorithm if at.digest else "sha256"
+        read = await self._runtime.offload(read_file, path, algorithm)
+        if at.digest is not None and at.digest != read.digest:
+            raise DigestMismatch(str(at.digest), str(read.digest))
+        descriptor = Descriptor(OCTETS, read.digest, read.size)
+        made = Made(self._runtime, path)
+        made.files[read.digest] = (path, read.size)
+        source = Reader(made, descriptor, self._runtime, self._listener, lambda: False)
+        async with self.open(at, create=True) as repository:
+            with blamed(Side.DESTINATION, repository.place, f"writing blob {read.digest}"):
+                if await repository.blob_size(read.digest) != read.size:
+                    await repository.blob_put(descriptor, source)
+                await repository.flush()
+        return Blob(at.at(read.digest), descriptor)
+
+    # ---- logins
+
+    async def login(self, host: str, user: str, password: str) -> str:
+        """Try a login and keep it where docker would; says where: a file or a program.
+
+        Raises AuthFailed, RemoteError, Unreachable; FileInvalid, HelperFailed.
+        """
+        auth = Basic(user, password)
+        await ping(self._opener.network, _host(host), Given(auth))
+        return await self._opener.user.store(host, auth)
+
+    async def logout(self, host: str) -> list[str]:
+        """Forget the logins to `host`; says where there were any."""
+        return await self._opener.user.erase(_host(host))
+
+
+def _host(text: str) -> str:
+    if not is_host(text):
+        raise PlaceInvalid("want the host of a registry, HOST[:PORT]", text)
+    return text
+
+
+async def _blob(repository: Repository, place: Place) -> Descriptor:
+    if place.digest is None:
+        raise PlaceInvalid("a blob is named by its digest, want NAME@DIGEST", str(place))
+    size = await repository.blob_size(place.digest)
+    if size is None:
+        raise BlobUnknown(repository.place, str(place.digest))
+    return Descriptor(OCTETS, place.digest, size)
+
+
+async def _planned(copier: Copier, start: Place, end: Place, all_tags: bool) -> Plan:
+    if all_tags:
+        for place in (start, end):
+            if place.reference is not None:
+                raise PlaceInvalid("all tags are copied: want no tag and no digest", str(place))
+        return await copier.plan_all()
+    tag = end.tag or (start.tag if end.digest is None else None)
+    plan = await copier.plan(start.required(), (tag,) if tag else ())
+    (root,) = plan.roots
+    if end.digest is not None and end.digest != root.digest:
+        raise DigestMismatch(str(end.digest), str(root.digest))
+    return plan

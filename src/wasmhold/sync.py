@@ -1,0 +1,93 @@
+"""The client for programs without an event loop: every method of `wasmhold.client`, blocking.
+
+Made from that one, not written again.  Any number of threads may use one client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from .client.events import Listener, nobody
+from .client.place import Place
+from .client.runtime import ThreadRuntime
+from .client.settings import Settings
+from .client.verbs import AnyPlace, Verbs, warn_user
+from .ports.runtime import run
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _blocking(
+    method: Callable[Concatenate[Verbs, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Client, P], R]:
+    @wraps(method)
+    def call(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return run(method(self._verbs, *args, **kwargs))
+
+    return call
+
+
+class Client:
+    """Copies, pushes, pulls and lists; closed at the end of a ``with`` block.
+
+    `warn` is told what a user should know, `listener` what happens in copies.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        warn: Callable[[str], None] = warn_user,
+        listener: Listener = nobody,
+    ) -> None:
+        self._runtime = ThreadRuntime()
+        self._verbs = Verbs(settings, self._runtime, warn, listener)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def cancel(self) -> None:
+        """Let everything that runs end soon, with Cancelled; from any thread."""
+        self._runtime.cancel()
+
+    def close(self) -> None:
+        """Close all connections, also those that others wait for."""
+        self._verbs.close()
+
+    def place(self, place: AnyPlace) -> Place:
+        """A place from its text.  Raises PlaceInvalid; NameInvalid, TagInvalid, DigestInvalid."""
+        return self._verbs.place(place)
+
+    resolve = _blocking(Verbs.resolve)
+    tags = _blocking(Verbs.tags)
+    repositories = _blocking(Verbs.repositories)
+    referrers = _blocking(Verbs.referrers)
+    inspect = _blocking(Verbs.inspect)
+    inspect_file = _blocking(Verbs.inspect_file)
+    manifest = _blocking(Verbs.manifest)
+    put_manifest = _blocking(Verbs.put_manifest)
+    blob = _blocking(Verbs.blob)
+    blob_file = _blocking(Verbs.blob_file)
+    put_blob = _blocking(Verbs.put_blob)
+    pull = _blocking(Verbs.pull)
+    pull_folder = _blocking(Verbs.pull_folder)
+    push = _blocking(Verbs.push)
+    attach = _blocking(Verbs.attach)
+    copy = _blocking(Verbs.copy)
+    plan = _blocking(Verbs.plan)
+    tag = _blocking(Verbs.tag)
+    delete = _blocking(Verbs.delete)
+    login = _blocking(Verbs.login)
+    logout = _blocking(Verbs.logout)
