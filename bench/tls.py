@@ -2,9 +2,9 @@
 
     python bench/tls.py [--seconds 5] [--rounds 3]
 
-ECDSA P-256, TLS 1.3, HTTP/1.1, store in memory.  CPU of the server's process tree: for each request
-on 32 connections that stay open (`wrk`), for each new connection with one request, and per GiB on one
-connection.  In turn within one run; olareg where it is on PATH.
+ECDSA P-256, TLS 1.3, HTTP/1.1, store in memory.  CPU of the server's process tree: for each
+request on 32 connections that stay open (`wrk`), for each new connection with one request, and per
+GiB on one connection.  In turn within one run; olareg where it is on PATH.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import os
 import shutil
+import socket
 import ssl
 import statistics
 import subprocess
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -46,15 +47,21 @@ def wasmhold(chain: Path, key: Path) -> Iterator[Server]:
 
 @contextmanager
 def olareg(chain: Path, key: Path) -> Iterator[Server]:
-    command = ["olareg", "serve", "--addr", "127.0.0.1", "--port", "5991", "--store-type", "mem"]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = ["olareg", "serve", "--addr", "127.0.0.1", "--port", str(port), "--store-type", "mem"]
     process = subprocess.Popen(
         [*command, "--tls-cert", str(chain), "--tls-key", str(key)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    server = Server(process, "https://127.0.0.1:5991/", Path(os.devnull))
+    server = Server(process, f"https://127.0.0.1:{port}/", Path(os.devnull))
     try:
-        time.sleep(1)
+        for _ in range(100):
+            with suppress(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            time.sleep(0.1)
         yield server
     finally:
         server.kill()
