@@ -12,7 +12,6 @@ from .errors import NameInvalid, TagInvalid
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-_NO_TAG = re.compile(r"[^a-zA-Z0-9._-]")
 _TAG = re.compile(rf"[a-zA-Z0-9_][a-zA-Z0-9._-]{{0,{limits.TAG - 1}}}")
 
 
@@ -42,14 +41,6 @@ def parse_tag(text: str, whole: str | None = None, start: int = 0) -> str:
 def parse_tag_or_digest(text: str) -> str | Digest:
     """What stands behind ``/manifests/``: a digest exactly when it holds a colon (DS-004)."""
     return Digest.parse(text) if ":" in text else parse_tag(text)
-
-
-def referrers_tag(subject: Digest) -> str:
-    """The tag under which a registry without a list of referrers keeps it (DS-124).
-
-    Source: distribution-spec, "Referrers Tag Schema".
-    """
-    return f"{_NO_TAG.sub('-', subject.algorithm)[:32]}-{_NO_TAG.sub('-', subject.encoded)[:64]}"
 
 
 @dataclass(frozen=True, slots=True)
