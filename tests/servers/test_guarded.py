@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,21 @@ def ping(server: Server, login: str | None = None) -> int:
         headers.append(("Authorization", f"Basic {encoded}"))
     with to_url(server.url) as send:
         return send(Exchange("GET", "/v2/", headers, None, False)).status
+
+
+def answers(server: Server, login: str | None = None) -> int | None:
+    """The status of a ping; None while nobody takes connections."""
+    try:
+        return ping(server, login)
+    except OSError:
+        return None
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 # fmt: off
@@ -107,6 +124,25 @@ def test_all_workers_follow_the_file(how, tmp_path):
             good = good + 1 if ping(server, "alice:another") == 200 else 0
             time.sleep(0.05)
         assert [ping(server, f"alice:{PASSWORD}") for _ in range(10)] == [401] * 10
+
+
+@covers("OW-162")
+def test_a_worker_that_finds_a_broken_file_lets_nobody_in_until_it_is_mended(tmp_path):
+    path = users(tmp_path, f"alice:{HASH}\n")
+    with serving(
+        "--htpasswd", path, "--log", "off", store=("--root", str(tmp_path / "r"))
+    ) as server:
+        users(tmp_path, "broken\n")
+        assert ping(server, f"alice:{PASSWORD}") == 200  # this worker knows the last good one
+        (first,) = (pid for pid in server.pids() if pid != server.process.pid)
+        os.kill(first, signal.SIGKILL)
+        until(lambda: any(pid not in (first, server.process.pid) for pid in server.pids()))
+        until(lambda: "nobody is let in until it is mended" in server.log.read_text())
+        until(lambda: answers(server, f"alice:{PASSWORD}") == 503)
+        assert answers(server) == 503
+        users(tmp_path, f"alice:{HASH}\n")
+        until(lambda: answers(server, f"alice:{PASSWORD}") == 200)
+        assert server.stop() == 0
 
 
 @covers("OW-162", "OW-163")

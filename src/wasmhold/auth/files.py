@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, Generic, Literal, TypeVar
 
 from ..oci.document import parse_object
-from ..oci.errors import Fault, FileInvalid, ManifestInvalid
+from ..oci.errors import Fault, FileInvalid, ManifestInvalid, StoreUnavailable
 from ..oci.limits import MIB
 from ..ports.runtime import Randomness
 from .access import Access, for_everybody, parse_access
@@ -200,3 +200,39 @@ class AccessFiles:
             return Policy(access)
         logins = Logins(users, self._check, self._cores, self._secret)
         return Policy(access, BasicAuthenticator(logins))
+
+
+class WhenReadable:
+    """The policy of files that are broken when a worker takes the place of one that died.
+
+    The server has started with good ones, so it goes on: this worker answers nothing but
+    StoreUnavailable until somebody has mended them.
+    """
+
+    def __init__(self, read: Callable[[], AccessFiles], now: Callable[[], float]) -> None:
+        """`read` raises FileInvalid while they are broken; `now` gives seconds."""
+        self._read_files, self._now = read, now
+        self._files: AccessFiles | None = None
+        self._tried = 0.0
+        self._try()
+
+    def current(self) -> Policy:
+        """Raises StoreUnavailable."""
+        if self._files is None and not 0 <= self._now() - self._tried < LOOK_S:
+            self._try()
+        if self._files is None:
+            raise StoreUnavailable("the access files cannot be read; the server's log says more")
+        return self._files.current()
+
+    def refresh(self) -> None:
+        if self._files is None:
+            self._try()
+        else:
+            self._files.refresh()
+
+    def _try(self) -> None:
+        self._tried = self._now()
+        try:
+            self._files = self._read_files()
+        except FileInvalid as error:
+            _LOG.error("%s; nobody is let in until it is mended", error)

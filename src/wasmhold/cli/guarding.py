@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from functools import partial
 
-from ..auth.files import AccessFiles
+from ..auth.files import AccessFiles, WhenReadable
 from ..auth.guard import Guard
 from ..auth.htpasswd import check
 from ..auth.logins import Cores, Login
@@ -20,8 +22,14 @@ def access_files(
 
     `heard` is told of each login.  Raises FileInvalid.
     """
-    if plan.htpasswd is None and plan.access is None and plan.anonymous is None:
-        return None
+    return _files(plan, heard) if _is_guarded(plan) else None
+
+
+def _is_guarded(plan: Plan) -> bool:
+    return not (plan.htpasswd is None and plan.access is None and plan.anonymous is None)
+
+
+def _files(plan: Plan, heard: Callable[[Login], None]) -> AccessFiles:
     return AccessFiles(
         plan.htpasswd,
         plan.access,
@@ -34,6 +42,7 @@ def access_files(
 
 
 def guard(plan: Plan, heard: Callable[[Login], None] = lambda login: None) -> Guard | None:
-    """`heard` is told of each login.  Raises FileInvalid."""
-    files = access_files(plan, heard)
-    return None if files is None else Guard(files)
+    """`heard` is told of each login."""
+    if not _is_guarded(plan):
+        return None
+    return Guard(WhenReadable(partial(_files, plan, heard), time.time))

@@ -93,7 +93,7 @@ def application(
 
     `shared` None: without a limit of requests.  `heard` is told of each login.
 
-    Raises ValueError, RequestInvalid; FileInvalid; StoreUnavailable.
+    Raises ValueError, RequestInvalid; StoreUnavailable.
     """
     faults = Faults() if plan.faults else None
     for kind, error in plan.faults:
