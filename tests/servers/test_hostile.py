@@ -28,6 +28,7 @@ from wasmhold.testing.senders import to_url
 from wasmhold.testing.transcript import Exchange
 
 IDLE = 5_000
+ENDING = 50  # descriptors that were still open for earlier requests, at most
 
 
 @covers("BR-085", "BR-086", "BR-087", "BR-088")
@@ -81,11 +82,13 @@ def test_idle_connections_stop_nobody(many_files, tmp_path):
             connection = stack.enter_context(Connection(server))
             connection.socket.sendall(LITTLE[number % len(LITTLE)])
             idle.append(connection.socket)
-        until(lambda: descriptors(server) >= held + IDLE)
+        until(lambda: descriptors(server) >= held + IDLE - ENDING)
         grown = server.memory() - before
         with good_clients(server):
             assert [ask(server, "GET", "/v2/")[0] for _ in range(200)] == [200] * 200
-        assert descriptors(server) >= held + IDLE, "they were gone before the others were served"
+        assert descriptors(server) >= held + IDLE - ENDING, (
+            "they were gone before the others were served"
+        )
         print(f"{IDLE} idle connections: {grown / IDLE:.0f} bytes each")
         assert grown < IDLE * 40_000
         # Their time is over: the server ends them, and holds nothing for them.
@@ -260,12 +263,14 @@ def test_silent_connections_before_the_handshake_stop_nobody(tmp_path, monkeypat
                 assert send(Exchange("GET", "/v2/", [], None, False)).status == 200
         before, held = server.memory(), descriptors(server)
         silent = [stack.enter_context(Connection(server)).socket for _ in range(SILENT)]
-        until(lambda: descriptors(server) >= held + SILENT)
+        until(lambda: descriptors(server) >= held + SILENT - ENDING)
         grown = server.memory() - before
         for _ in range(50):
             with to_url(url) as send:
                 assert send(Exchange("GET", "/v2/", [], None, False)).status == 200
-        assert descriptors(server) >= held + SILENT, "they were gone before others were served"
+        assert descriptors(server) >= held + SILENT - ENDING, (
+            "they were gone before others were served"
+        )
         print(f"{SILENT} connections before their handshake: {grown / SILENT:.0f} bytes each")
         assert grown < SILENT * 40_000
         until(lambda: descriptors(server) <= held + 4, 60)
