@@ -59,6 +59,7 @@ bench: setup  ## figures beside other programs, where they are on PATH
 	$(BIN)/python bench/collection.py
 	$(BIN)/python bench/login.py
 	$(BIN)/python bench/tls.py
+	$(BIN)/python bench/client.py
 
 conformance: setup  ## the OCI conformance suite, where its program `conformance` is on PATH
 	$(BIN)/python -m pytest -q -rs tests/peers/test_conformance.py
