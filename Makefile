@@ -59,6 +59,7 @@ bench: setup  ## figures beside other programs, where they are on PATH
 	$(BIN)/python bench/collection.py
 	$(BIN)/python bench/login.py
 	$(BIN)/python bench/tls.py
+	$(BIN)/python bench/sizing.py
 	$(BIN)/python bench/client.py
 
 conformance: setup  ## the OCI conformance suite, where its program `conformance` is on PATH

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,35 +26,126 @@ from wasmhold.testing.covers import covers
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-EXAMPLES = [
-    pytest.param(page, kind, code, id=f"{page.name}-{i}")
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    (page, f"{page.name}-{i}", kind, code)
     for page in PAGES
     for i, (kind, code) in enumerate(BLOCK.findall(page.read_text()))
 ]
-PROGRAMS = ("oras", "curl")
+DEFAULT_ROOT = ".local/share/wasmhold/registry"  # of `make run`, in a home
+# By page and first command.  What keeps one from being run here, and where it is tried instead.
+NOT_RUN = {
+    ("README.md", "make run"):
+        "make runs these tests; tests/clean_debian.sh runs it",
+    ("index.md", "make setup"): "make runs these tests; tests/clean_debian.sh runs it",
+    ("operations.md", "useradd --system --home-dir /var/lib/wasmhold --shell /usr/sbin/nologin wasmhold"):
+        "it changes the host's users and services; test_examples.py checks the unit",
+    ("operations.md", "podman build --file docs/examples/Containerfile --tag wasmhold ."):
+        "it loads an image; test_examples.py runs the steps that need no network",
+    ("operations.md", "systemctl stop wasmhold"): "it needs systemd as the first process",
+}  # fmt: skip
+# What a reader needs beside the shell's own; blocks that name one run where it is on PATH.
+PROGRAMS = ("crane", "curl", "openssl", "oras", "regctl", "rsync", "skopeo", "umoci", "wkg")
+
+COMMAND = re.compile(rf"    (\S*/)?(wasmhold|make|systemctl|{'|'.join(PROGRAMS)}) [^:]")
 
 
-@covers("BR-110", "BR-112", "BR-114", "BR-003")
-@pytest.mark.parametrize(("page", "kind", "code"), EXAMPLES)
-def test_examples_run_as_they_stand(page, kind, code, tmp_path):
-    if kind == "python":
-        exec(compile(code, str(page), "exec"), {})
-        return
-    if "make " in code:
-        pytest.skip("make runs this test itself; the script for a clean Debian runs the block")
-    missing = [program for program in PROGRAMS if program in code and not shutil.which(program)]
+def is_run(page: Path, code: str) -> bool:
+    first = re.split(r"\s+#|\n", code, maxsplit=1)[0]
+    return (page.name, first) not in NOT_RUN
+
+
+def examples(wanted: str) -> list[object]:
+    return [
+        pytest.param(page, code, id=name)
+        for page, name, kind, code in BLOCKS
+        if kind == wanted and is_run(page, code)
+    ]
+
+
+@covers("BR-003", "BR-112")
+@pytest.mark.parametrize(("page", "code"), examples("python"))
+def test_python_runs_as_it_stands(page, code):
+    exec(compile(code, str(page), "exec"), {})
+
+
+@covers("BR-110", "BR-114")
+@pytest.mark.parametrize(("page", "code"), examples("sh"))
+def test_commands_run_as_they_stand(page, code, tmp_path):
+    """In a folder of their own, beside the registry of `make run`.
+
+    Tests run side by side, so two ports are other numbers here: 5000, of that registry, and 5001,
+    which the commands may use themselves.  tests/clean_debian.sh pastes the guide unchanged.
+    """
+    named = set(re.findall(r"[a-z]+", re.sub(r"(^|\s)#.*", "", code)))
+    missing = [program for program in PROGRAMS if program in named and not shutil.which(program)]
     if missing:
         pytest.skip(f"not on PATH: {', '.join(missing)}")
-    with serving("--log", "off") as server:
-        ran = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", code.replace("127.0.0.1:5000", server.host)],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            timeout=60,
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    (here / "docs").symlink_to(ROOT / "docs")
+    with serving("--log", "off", store=("--root", str(home / DEFAULT_ROOT))) as server:
+        for port, ours in (("5000", server.port), ("5001", free_port())):
+            code = re.sub(rf"(?<=:){port}\b", str(ours), code)
+        status, said = pasted(
+            code,
+            here,
+            {
+                **{k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "WASMHOLD_"))},
+                "HOME": str(home),
+                "DIR": str(home / DEFAULT_ROOT),
+                "BACKUP": str(tmp_path / "backup"),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
         )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert status == 0, said
+
+
+def pasted(code: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """The exit status and what was said; what it has left running ends too."""
+    with tempfile.TemporaryFile("w+") as out:
+        shell = subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", code],
+            cwd=folder,
+            env=environment,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+        try:
+            status = shell.wait(120)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
+        out.seek(0)
+        return status, out.read()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def test_what_is_not_run_is_a_shell_s_and_still_there():
+    left = [
+        (page, code) for page, _, kind, code in BLOCKS if kind == "sh" and not is_run(page, code)
+    ]
+    assert len(left) == len(NOT_RUN)
+    for page, code in left:
+        subprocess.run(["bash", "-n", "-c", code], check=True)
+        for path in re.findall(r"docs/\S+", code):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+@covers("BR-114")
+def test_no_command_stands_where_it_is_not_run():
+    """A command is in a block of its language, or in the middle of a sentence."""
+    for page in PAGES:
+        if "decisions" in page.parts:
+            continue
+        for line in FENCED.sub("", page.read_text()).splitlines():
+            assert not COMMAND.match(line), f"{page.name}: {line}"
 
 
 @covers("BR-113")
@@ -84,6 +179,23 @@ def test_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@covers("BR-114")
+def test_links_to_headings_lead_somewhere():
+    for page in PAGES:
+        for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]*)\)", page.read_text()):
+            text = (page.parent / target if target else page).read_text()
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            slugs = {re.sub(r"[^a-z0-9 _-]", "", h.lower()).replace(" ", "-") for h in headings}
+            assert heading in slugs, f"{page.name}: {target}#{heading}"
+
+
+def test_alarms_are_about_metrics_that_there_are():
+    listed = set(re.findall(r"wasmhold_[a-z_]+", (ROOT / "docs/metrics.md").read_text()))
+    used = set(re.findall(r"wasmhold_[a-z_]+", (ROOT / "docs/operations.md").read_text()))
+    assert used
+    assert used <= listed
 
 
 def test_the_architecture_names_every_folder():
