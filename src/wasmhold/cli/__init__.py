@@ -8,10 +8,26 @@ from typing import Final
 from .. import __version__
 
 _COMMANDS: Final = {
+    "attach": "wasmhold.cli.commands.attach:attach",
+    "blob": "wasmhold.cli.commands.blob:blob",
+    "completion": "wasmhold.cli.commands.completion:completion",
+    "copy": "wasmhold.cli.commands.copy:copy",
+    "delete": "wasmhold.cli.commands.delete:delete",
     "fsck": "wasmhold.cli.commands.fsck:fsck",
     "gc": "wasmhold.cli.commands.gc:gc",
     "hash": "wasmhold.cli.commands.hash:hash_",
+    "inspect": "wasmhold.cli.commands.inspect:inspect",
+    "login": "wasmhold.cli.commands.login:login",
+    "logout": "wasmhold.cli.commands.logout:logout",
+    "manifest": "wasmhold.cli.commands.manifest:manifest",
+    "pull": "wasmhold.cli.commands.pull:pull",
+    "push": "wasmhold.cli.commands.push:push",
+    "referrers": "wasmhold.cli.commands.referrers:referrers",
+    "repos": "wasmhold.cli.commands.repos:repos",
+    "resolve": "wasmhold.cli.commands.resolve:resolve",
     "serve": "wasmhold.cli.commands.serve:serve",
+    "tag": "wasmhold.cli.commands.tag:tag",
+    "tags": "wasmhold.cli.commands.tags:tags",
     "version": "wasmhold.cli.commands.version:version",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 
@@ -29,11 +31,14 @@ class LazyGroup(click.Group):
 
 
 class CommandFailed(click.ClickException):
-    """`what` went wrong; `hint` is the next step."""
+    """`what` went wrong, because of `cause`; `hint` is the next step."""
 
-    def __init__(self, what: str, hint: str) -> None:
+    def __init__(
+        self, what: str, hint: str, *, cause: str | None = None, status: int | None = None
+    ) -> None:
         super().__init__(what)
-        self.hint = hint
+        self.hint, self.cause = hint, cause
+        self.status = self.exit_code if status is None else status
 
 
 class WrongUse(click.UsageError):
@@ -44,23 +49,34 @@ class WrongUse(click.UsageError):
 
 
 def run(places: Mapping[str, str]) -> int:
-    """Run the program; its exit status: 0 done, 1 failed, 2 wrong use, 130 interrupted."""
+    """Run the program; its exit status.
+
+    0 done, 1 failed, 2 wrong use, 3 not found, 4 not authorised, 5 not verified, 130 interrupted.
+    """
     try:
         group(places)(prog_name="wasmhold", standalone_mode=False)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "wasmhold"
         return _told(error, f"{command} --help")
     except CommandFailed as error:
-        return _told(error, error.hint)
+        return _told(error, error.hint, error.cause, error.status)
     except click.Abort:
         return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough of it: nor may Python's last flush complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
-def _told(error: click.ClickException, hint: str) -> int:
+def _told(
+    error: click.ClickException, hint: str, cause: str | None = None, status: int | None = None
+) -> int:
     click.echo(f"error: {error.format_message()}", err=True)
+    if cause is not None:
+        click.echo(f"cause: {cause}", err=True)
     click.echo(f"hint: {hint}", err=True)
-    return error.exit_code
+    return error.exit_code if status is None else status
 
 
 def group(places: Mapping[str, str]) -> click.Group:

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Final, Self
 
 from ..oci.digest import Digest
-from ..oci.errors import InputError
+from ..oci.errors import DigestMismatch, InputError
 from ..oci.reference import parse_name, parse_tag
 
 _DIGEST: Final = re.compile(r"@([a-z0-9]+:[a-zA-Z0-9=_-]*)\Z")
@@ -24,6 +24,13 @@ _HOST: Final = re.compile(r"(?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5}
 
 class PlaceInvalid(InputError):
     """Text that names no place, or not enough of one."""
+
+
+class OtherDigest(DigestMismatch):
+    """A place names one digest, and what is to be there has another; both are strings."""
+
+    def __str__(self) -> str:
+        return f"the place names {self.expected}, but the content is {self.actual}"
 
 
 class PlaceKind(Enum):

@@ -13,7 +13,7 @@ from ..artifact import Artifact, cncf, wasm_to_oci, zlayer
 from ..artifact.build import EMPTY_CONFIG, by_key, of_bytes, to_json
 from ..artifact.media_types import TITLE
 from ..oci.descriptor import Descriptor
-from ..oci.errors import ArtifactInvalid, DigestMismatch, WasmInvalid
+from ..oci.errors import ArtifactInvalid, WasmInvalid
 from ..oci.media_types import IMAGE_MANIFEST
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
@@ -22,7 +22,7 @@ from ..wasm import Binary, BinaryKind
 from .copy import copy
 from .events import Listener, nobody
 from .local import LocalFile, read_file
-from .place import Place
+from .place import OtherDigest, Place
 from .places.made import Made
 from .plan import Options
 
@@ -99,7 +99,7 @@ async def push(
     artifact = build(read, place, what)
     manifest = artifact.descriptor
     if place.digest is not None and place.digest != manifest.digest:
-        raise DigestMismatch(str(place.digest), str(manifest.digest))
+        raise OtherDigest(str(place.digest), str(manifest.digest))
     made = Made(runtime, ", ".join(files) or "nothing")
     made.files.update((file.digest, (file.path, file.size)) for file in read)
     made.contents[artifact.config_descriptor.digest] = artifact.config

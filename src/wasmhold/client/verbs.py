@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.errors import BlobUnknown, DigestMismatch, ManifestUnknown
+from ..oci.errors import BlobUnknown, ManifestUnknown
 from ..oci.manifest import parse_manifest
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
@@ -28,7 +28,7 @@ from .inspection import Inspection, inspect_artifact, inspect_file
 from .local import read_file
 from .opening import Opener
 from .output import fetch, fetch_file
-from .place import Place, PlaceInvalid, is_host
+from .place import OtherDigest, Place, PlaceInvalid, is_host
 from .places.made import Made
 from .plan import Options, Plan
 from .pull import Pulled, Which, pull_folder, pull_wasm
@@ -312,7 +312,7 @@ class Verbs:
         algorithm = at.digest.algorithm if at.digest else "sha256"
         digest = Digest.of(content, algorithm)
         if at.digest is not None and at.digest != digest:
-            raise DigestMismatch(str(at.digest), str(digest))
+            raise OtherDigest(str(at.digest), str(digest))
         stored = StoredManifest(digest, manifest.media_type, content)
         async with self.open(at, create=True) as repository:
             await repository.manifest_put(stored, (at.tag,) if at.tag else ())
@@ -325,7 +325,7 @@ class Verbs:
         algorithm = at.digest.algorithm if at.digest else "sha256"
         read = await self._runtime.offload(read_file, path, algorithm)
         if at.digest is not None and at.digest != read.digest:
-            raise DigestMismatch(str(at.digest), str(read.digest))
+            raise OtherDigest(str(at.digest), str(read.digest))
         descriptor = Descriptor(OCTETS, read.digest, read.size)
         made = Made(self._runtime, path)
         made.files[read.digest] = (path, read.size)
@@ -378,5 +378,5 @@ async def _planned(copier: Copier, start: Place, end: Place, all_tags: bool) -> 
     plan = await copier.plan(start.required(), (tag,) if tag else ())
     (root,) = plan.roots
     if end.digest is not None and end.digest != root.digest:
-        raise DigestMismatch(str(end.digest), str(root.digest))
+        raise OtherDigest(str(end.digest), str(root.digest))
     return plan

@@ -10,8 +10,9 @@ import click
 from ...oci.limits import MIB
 from ...ports.runtime import run
 from ...stores.directory.findings import Finding, Rules
-from ..directory import amount, opened, size
+from ..directory import opened
 from ..group import CommandFailed
+from ..words import amount, size
 
 
 @click.command(short_help="check every byte and every reference")

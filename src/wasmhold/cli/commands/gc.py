@@ -12,7 +12,8 @@ from ...oci.errors import DigestInvalid
 from ...ports.runtime import run
 from ...stores.directory.collect import Removal
 from ...stores.directory.store import COLLECTION_GRACE_S, DirectoryStore
-from ..directory import NotHere, amount, opened, size
+from ..directory import NotHere, opened
+from ..words import amount, size
 
 
 def _digest(context: click.Context, parameter: click.Parameter, value: str | None) -> Digest | None:

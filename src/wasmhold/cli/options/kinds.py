@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from ...oci import limits
-from ...servers.application import warning_field
-from ...servers.proxies import parse_networks
 
 Value: TypeAlias = Any  # what `Kind.parse` makes; str() of it can be parsed again
 
@@ -91,15 +89,6 @@ def _parse_file(text: str) -> str:
         raise ValueError(f"{text!r} cannot be looked up from here: {error.strerror}") from None
 
 
-def _parse_network(text: str) -> str:
-    return str(parse_networks([text])[0])
-
-
-def _parse_warning(text: str) -> str:
-    warning_field(text)
-    return text
-
-
 def whole(metavar: str, least: int) -> Kind:
     """Whole numbers from `least`."""
 
@@ -142,5 +131,3 @@ TEXT: Final = Kind("TEXT", str)
 FILE: Final = Kind("FILE", _parse_file)
 HOST_PORT: Final = Kind("HOST:PORT", HostPort.parse)
 SIZE: Final = Kind("SIZE", parse_size, (str, int), "a size as text, or a number of bytes")
-NETWORK: Final = Kind("NET", _parse_network)
-WARNING: Final = Kind("TEXT", _parse_warning)

@@ -6,12 +6,27 @@ from typing import Final
 
 from ...oci import limits
 from ...servers.access_log import FORMATS
+from ...servers.application import warning_field
+from ...servers.proxies import parse_networks
 from ..plan import VERBOSITIES
-from .kinds import FILE, HOST_PORT, NETWORK, SIZE, SWITCH, TEXT, WARNING, choice, number, whole
+from .kinds import FILE, HOST_PORT, SIZE, SWITCH, TEXT, Kind, choice, number, whole
 from .option import Option
 
 _LINES: Final = "\n"  # in a variable; what may itself have a comma
 _COMMAS: Final = ",\n"
+
+
+def _parse_network(text: str) -> str:
+    return str(parse_networks([text])[0])
+
+
+def _parse_warning(text: str) -> str:
+    warning_field(text)
+    return text
+
+
+_NETWORK: Final = Kind("NET", _parse_network)
+_WARNING: Final = Kind("TEXT", _parse_warning)
 
 OPTIONS: Final = (
     Option(
@@ -65,8 +80,8 @@ OPTIONS: Final = (
         "tls-cert",
         FILE,
         "Serve HTTPS with this certificate.",
-        more="PEM, with the whole chain, the server's own certificate first. It goes with `tls-key`. "
-        "After SIGHUP a renewed pair is served.",
+        more="PEM, with the whole chain, the server's own certificate first. It goes with "
+        "`tls-key`. After SIGHUP a renewed pair is served.",
     ),
     Option(
         "tls-key",
@@ -106,7 +121,7 @@ OPTIONS: Final = (
     ),
     Option(
         "trusted-proxy",
-        NETWORK,
+        _NETWORK,
         "Believe X-Forwarded-For of proxies in this network.",
         more="An address or a network, for example `10.0.0.0/8`.",
         split_at=_COMMAS,
@@ -139,7 +154,7 @@ OPTIONS: Final = (
     ),
     Option(
         "warning",
-        WARNING,
+        _WARNING,
         "Say this in every answer.",
         more=f"A `Warning` header; printable ASCII, at most {limits.WARNINGS:,} bytes in all.",
         split_at=_LINES,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from ...oci.document import parse_object
 from ...oci.errors import ManifestInvalid
 from ...oci.limits import MIB
 from ..group import WrongUse
+from . import client
 from .kinds import FILE, Value
 from .option import VARIABLES, Option
 
@@ -53,14 +53,25 @@ def resolve(
     something stronger would hide it.  Raises WrongUse.
     """
     known = (*options, CONFIG)
+    _check_variables((*known, *client.OPTIONS, client.PASSWORD), environment)
     given = from_variables(known, environment) | from_flags(known, flags)
     config = given.pop(CONFIG.name, None)
     file = {} if config is None else from_file(options, config.value, config.place)
-    defaults = {
+    return _defaults(options) | file | given
+
+
+def resolve_without_file(
+    options: Sequence[Option], flags: Mapping[str, object], environment: Mapping[str, str]
+) -> Configuration:
+    """The same of a command that reads no file, and lets variables of other commands be."""
+    return _defaults(options) | from_variables(options, environment) | from_flags(options, flags)
+
+
+def _defaults(options: Sequence[Option]) -> dict[str, Given]:
+    return {
         option.name: Given(option.default_value, "default", f"the default of {option.flag}")
         for option in options
     }
-    return defaults | file | given
 
 
 def from_flags(options: Sequence[Option], flags: Mapping[str, object]) -> dict[str, Given]:
@@ -78,24 +89,29 @@ def from_flags(options: Sequence[Option], flags: Mapping[str, object]) -> dict[s
 
 def from_variables(options: Sequence[Option], environment: Mapping[str, str]) -> dict[str, Given]:
     """An empty variable says nothing, as one that is not there."""
-    by_variable = {option.variable: option for option in options}
     found = {}
-    for variable, text in environment.items():
-        if not variable.startswith(VARIABLES) or not text:
+    for option in options:
+        text = environment.get(option.variable)
+        if not text:
             continue
-        option = by_variable.get(variable)
-        if option is not None:
-            value: str | Sequence[str] = text
-            if option.is_repeatable:
-                parts = re.split(f"[{re.escape(option.split_at)}]", text)
-                value = [part.strip() for part in parts if part.strip()]
-            found[option.name] = _read(option, value, variable, variable)
+        value: str | Sequence[str] = text
+        if option.is_repeatable:
+            parts = re.split(f"[{re.escape(option.split_at)}]", text)
+            value = [part.strip() for part in parts if part.strip()]
+        found[option.name] = _read(option, value, option.variable, option.variable)
+    return found
+
+
+def _check_variables(options: Sequence[Option], environment: Mapping[str, str]) -> None:
+    """Raises WrongUse for a variable that looks like ours and is none."""
+    known = [option.variable for option in options]
+    for variable, text in environment.items():
+        if not variable.startswith(VARIABLES) or not text or variable in known:
             continue
         name = variable.removeprefix(VARIABLES)
         if not _is_of_kubernetes(name, text):
-            names = [known.removeprefix(VARIABLES) for known in by_variable]
+            names = [one.removeprefix(VARIABLES) for one in known]
             raise WrongUse(f"{variable}: {unknown_key(name, names, 'variable', VARIABLES)}")
-    return found
 
 
 def _is_of_kubernetes(name: str, text: str) -> bool:
@@ -127,6 +143,8 @@ def from_file(options: Sequence[Option], path: str, place: str) -> dict[str, Giv
 
 
 def _read_file(path: Path, place: str) -> Mapping[str, object]:
+    import tomllib  # most commands read no such file
+
     if path.suffix not in (".toml", ".json"):
         raise WrongUse(f"{place}: {path} is neither .toml nor .json")
     try:

@@ -1,0 +1,175 @@
+"""A command that talks to places: its common options, its client, and how its errors are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, Final
+
+import click
+
+from ..client.credentials import Basic, Given
+from ..client.place import Place
+from ..client.settings import EVERY_HOST, Settings
+from ..oci.errors import Cancelled, InputError, WasmholdError
+from ..sync import Client
+from .failing import failure
+from .group import WrongUse
+from .options.client import OPTIONS, PASSWORD, USERNAME
+from .options.sources import resolve_without_file
+from .progress import Progress
+
+_MAX_PASSWORD: Final = 65536  # bytes of standard input; a token may be long
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a command works with."""
+
+    client: Client
+    progress: Progress
+    is_quiet: bool
+    has_login: bool
+
+    def place(self, text: str) -> Place:
+        """Raises WrongUse."""
+        try:
+            return self.client.place(text)
+        except InputError as error:
+            raise failure(error) from error
+
+    def show(self, document: object) -> None:
+        """One JSON document, or one of several, on a line of its own."""
+        click.echo(json.dumps(document))
+
+    def note(self, text: str) -> None:
+        """For the user's eyes: not with --quiet."""
+        if not self.is_quiet:
+            click.echo(text, err=True)
+
+
+class ClientCommand(click.Command):
+    """Its function gets a Call as its first argument, by ``click.pass_obj``.
+
+    `takes_login`: there are options for a login of this call alone.
+    """
+
+    def __init__(
+        self,
+        name: str | None,
+        params: list[click.Parameter] | None = None,
+        takes_login: bool = True,
+        **more: Any,
+    ) -> None:
+        common = _common(takes_login)
+        self._names = {option.name for option in common if option.name is not None}
+        super().__init__(name, params=[*(params or []), *common], **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        flags = {name: ctx.params.pop(name) for name in self._names}
+        with _calling(flags) as call:
+            ctx.obj = call
+            return super().invoke(ctx)
+
+
+def _common(takes_login: bool) -> list[click.Parameter]:
+    password = click.Option(
+        ["--password-stdin"], is_flag=True, help="Read the password from standard input."
+    )
+    return [
+        *(one.for_click() for one in OPTIONS if takes_login or one is not USERNAME),
+        *([password] if takes_login else []),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Results alone, no progress."),
+        click.Option(["--debug"], is_flag=True, help="Show where an error comes from."),
+    ]
+
+
+@contextmanager
+def _calling(flags: Mapping[str, Any]) -> Iterator[Call]:
+    """Errors of the library become those of the program; what was begun is cleared away."""
+    progress = Progress(is_quiet=flags["quiet"])
+    settings = _settings(flags)
+    try:
+        with (
+            Client(settings, warn=progress.warn, listener=progress) as client,
+            _interruptible(client),
+        ):
+            yield Call(client, progress, flags["quiet"], settings.credentials is not None)
+    except (Cancelled, KeyboardInterrupt):
+        raise click.Abort from None
+    except (WasmholdError, OSError) as error:
+        if flags["debug"]:
+            traceback.print_exc()
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise failure(error) from error
+
+
+def _settings(flags: Mapping[str, Any]) -> Settings:
+    held = resolve_without_file(OPTIONS, flags, os.environ)
+    value = {name: given.value for name, given in held.items()}
+    login = None
+    if "password_stdin" in flags:
+        login = _login(value["username"], password_stdin=flags["password_stdin"])
+    return Settings(
+        default_registry=value["registry"],
+        plain_http=EVERY_HOST if value["plain-http"] else (),
+        ca_file=value["ca-file"],
+        insecure=value["insecure"],
+        credentials=None if login is None else Given(login),
+        credentials_file=value["registry-config"],
+        concurrency=value["concurrency"],
+        retries=value["retries"],
+    )
+
+
+def _login(user: str | None, *, password_stdin: bool) -> Basic | None:
+    if user is None:
+        if password_stdin:
+            raise WrongUse("--password-stdin wants --username USER")
+        return None
+    password = read_password() if password_stdin else os.environ.get(PASSWORD.variable)
+    if password is None:
+        raise WrongUse(f"--username wants --password-stdin, or {PASSWORD.variable}")
+    return Basic(user, password)
+
+
+def read_password() -> str:
+    """Standard input without the end of its last line.  Raises WrongUse."""
+    content = sys.stdin.buffer.read(_MAX_PASSWORD + 1)
+    try:
+        password = content.decode().removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError:
+        raise WrongUse("the password on standard input is not UTF-8") from None
+    if not password or len(content) > _MAX_PASSWORD:
+        raise WrongUse("standard input has no password, or more than one")
+    return password
+
+
+@contextmanager
+def _interruptible(client: Client) -> Iterator[None]:
+    """Ctrl-C wakes whoever waits for a registry; what is half done is cleared away then."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        client.cancel()
+        # Its locks may be held by the very code that was interrupted here.
+        threading.Thread(target=client.close, daemon=True).start()
+        raise KeyboardInterrupt
+
+    before = {one: signal.signal(one, interrupt) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,0 +1,56 @@
+"""``wasmhold pull``: the WebAssembly of an artifact, or its files."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from ...client.pull import Which
+from ..calling import Call, ClientCommand
+from ..making import JSON
+from ..results import say_pulled
+
+
+@click.command(cls=ClientCommand, short_help="pull an artifact into a file or folder")
+@click.argument("place")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE|DIR",
+    help="A file for the WebAssembly, or a folder (or NAME/) for all layers with a title.  "
+    "[default: NAME.wasm here]",
+)
+@click.option("--platform", metavar="OS/ARCH", help="Which manifest of an index.")
+@click.option("--layer", metavar="N", type=click.IntRange(min=0), help="Which Wasm layer.")
+@click.option("--title", metavar="TEXT", help="Which Wasm layer, by its title.")
+@click.option(
+    "--allow-extra-layers", is_flag=True, help="Take the Wasm layer of a CNCF artifact with others."
+)
+@JSON
+@click.pass_obj
+def pull(
+    call: Call,
+    place: str,
+    output: str | None,
+    platform: str | None,
+    layer: int | None,
+    title: str | None,
+    allow_extra_layers: bool,
+    as_json: bool,
+) -> None:
+    """Pull what PLACE names.
+
+    Everything is verified before it gets its name.  A title never leads out of the folder.
+    """
+    at = call.place(place)
+    which = Which(platform, layer, title, allow_extra_layers)
+    if output is None:
+        output = f"{at.name.rpartition('/')[2] or 'module'}.wasm"
+    if output.endswith("/") or os.path.isdir(output):
+        pulled = call.client.pull_folder(at, output, which)
+    else:
+        pulled = call.client.pull(at, output, which)
+    say_pulled(call, pulled, str(at), as_json=as_json)
+    for path in pulled.files:
+        call.note(f"wrote {path}")

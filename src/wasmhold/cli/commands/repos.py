@@ -1,0 +1,22 @@
+"""``wasmhold repos``: the repositories of a registry."""
+
+from __future__ import annotations
+
+import click
+
+from ..calling import Call, ClientCommand
+from ..making import JSON
+
+
+@click.command(cls=ClientCommand, short_help="list the repositories of a registry")
+@click.argument("host")
+@JSON
+@click.pass_obj
+def repos(call: Call, host: str, as_json: bool) -> None:
+    """List the repositories of the registry HOST, one on each line."""
+    found = call.client.repositories(host)
+    if as_json:
+        call.show(found)
+    else:
+        for name in found:
+            click.echo(name)

@@ -1,0 +1,105 @@
+"""The options of commands that make an artifact of files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+import click
+
+from ..client.push import EPOCH, PushFormat, What
+from .group import WrongUse
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+FILES: Final = click.argument("files", nargs=-1, required=True, metavar="FILE...")
+
+
+def of_layers(function: F) -> F:
+    """The options of artifacts that any files make."""
+    for option in reversed(
+        (
+            click.option("--artifact-type", metavar="TYPE", help="What kind of artifact it is."),
+            click.option("--media-type", metavar="TYPE", help="The media type of the layers."),
+            click.option(
+                "--annotation",
+                "annotations",
+                metavar="KEY=VALUE",
+                multiple=True,
+                help="An annotation of the manifest.  May be given again.",
+            ),
+            click.option("--title", metavar="TEXT", help="The title of the one layer."),
+            click.option("--no-title", is_flag=True, help="Write no title."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def of_wasm(function: F) -> F:
+    """Those of the formats for WebAssembly."""
+    for option in reversed(
+        (
+            click.option(
+                "--format",
+                "format_",
+                type=click.Choice([one.value for one in PushFormat]),
+                help="How WebAssembly is written; cncf for one .wasm file.",
+            ),
+            click.option(
+                "--created",
+                metavar="TIME",
+                help="The time in the config, 2024-01-02T03:04:05Z, or none.  [default: now]",
+            ),
+            click.option("--author", metavar="TEXT", help="The author in the config."),
+            click.option("--target", metavar="WORLD", help="The world a component was built for."),
+            click.option(
+                "--manifest-style",
+                type=click.Choice(["oci", "wkg"]),
+                default="oci",
+                show_default=True,
+                help="Write the JSON as the specification orders it, or in the bytes of wkg.",
+            ),
+            click.option("--force", is_flag=True, help="Push also what is no WebAssembly."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def what_of(given: dict[str, Any]) -> What:
+    """The library's words for these options.  Raises WrongUse."""
+    from ..artifact.formats.cncf import Style
+
+    title = given["title"]
+    if given["no_title"]:
+        if title is not None:
+            raise WrongUse("--title and --no-title do not go together")
+        title = ""
+    created = given.get("created")
+    name = given.get("format_")
+    return What(
+        format=None if name is None else PushFormat(name),
+        artifact_type=given["artifact_type"],
+        media_type=given["media_type"],
+        annotations=_pairs(given["annotations"]),
+        title=title,
+        created=EPOCH if created == "none" else created,
+        author=given.get("author"),
+        target=given.get("target"),
+        style=Style(given.get("manifest_style", "oci")),
+        force=given.get("force", False),
+    )
+
+
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise WrongUse(f"--annotation: {text!r} is not KEY=VALUE")
+        if key in found:
+            raise WrongUse(f"--annotation: {key} is given twice")
+        found[key] = value
+    return found

@@ -1,0 +1,45 @@
+"""The options of all commands that talk to a registry."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...client.place import is_host
+from ...client.plan import CONCURRENCY
+from .kinds import FILE, SWITCH, TEXT, Kind, whole
+from .option import Option
+
+
+def _parse_host(text: str) -> str:
+    if not is_host(text):
+        raise ValueError(f"{text!r} is not the HOST[:PORT] of a registry")
+    return text
+
+
+HOST: Final = Kind("HOST", _parse_host)
+
+USERNAME: Final = Option(
+    "username",
+    TEXT,
+    "Log in as this user; the password comes from --password-stdin.",
+    metavar="USER",
+)
+
+OPTIONS: Final = (
+    Option("registry", HOST, "The registry of a name that has no host."),
+    Option(
+        "plain-http",
+        SWITCH,
+        "Speak HTTP without TLS; for loopback addresses it is found out.",
+        "false",
+    ),
+    Option("ca-file", FILE, "Trust the authorities in this PEM file too."),
+    Option("insecure", SWITCH, "Trust any certificate.", "false"),
+    USERNAME,
+    Option("registry-config", FILE, "Logins are in this file, in the form of docker."),
+    Option("concurrency", whole("N", 1), "Things that are moved side by side.", str(CONCURRENCY)),
+    Option("retries", whole("N", 0), "How often what may heal is tried again.", "3"),
+)
+
+# A flag would show it to all users of the host.
+PASSWORD: Final = Option("password", TEXT, "The password of --username.")
