@@ -251,6 +251,38 @@ def test_a_push_asks_for_more_than_a_pull(scope, member):
         assert asked == [["repository:demo/app:pull"], ["repository:demo/app:pull,push"]]
 
 
+def test_a_token_that_ends_before_the_bytes_are_sent():
+    """What was sent is lost, its state is asked, and it goes on with a new token."""
+    with tokens() as (registry, server, _), client() as made:
+        usual = registry.respond
+        bodies = []
+
+        def respond(seen):
+            if seen.method == "PUT" and seen.body:
+                registry.tokens.clear()
+            answer = usual(seen)
+            if seen.method == "PATCH" and answer.status == 200:
+                bodies.append(seen.body)
+                there = {"Location": seen.target, "Range": f"0-{len(seen.body) - 1}"}
+                return Says(202, there)
+            if "uploads/1" in seen.path and seen.method == "GET" and answer.status == 200:
+                return Says(204, {"Location": seen.target, "Range": "0-0"})
+            return Says(404) if seen.method == "HEAD" else answer
+
+        registry.respond = respond
+        with recording(lambda seen: registry.respond(seen)) as again:
+            repository = made.repository(again.host, credentials=Given(ME))
+            run(push(repository, b"content"))
+            assert [seen.method for seen in again.seen] == [
+                *("POST", "POST"),  # without a token, with one
+                "PUT",  # which has ended
+                *("HEAD", "GET"),  # is it there, where does it stand: with a new one
+                *("PATCH", "PUT"),
+            ]
+            assert bodies == [b"content"]
+        assert server.seen == []
+
+
 def test_what_is_written_to_is_asked_with_the_right_to_push():
     """A repository that is not there yet: a token that may read alone gets nothing from it."""
     with tokens() as (registry, server, issuer), client() as made:

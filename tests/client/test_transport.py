@@ -19,6 +19,7 @@ from wasmhold.oci.errors import FileInvalid, Unreachable
 from wasmhold.ports.body import read_all
 from wasmhold.ports.runtime import run
 from wasmhold.testing.covers import covers
+from wasmhold.testing.repository_suite import push
 
 LOGIN = (b"authorization", b"Basic bWU6c2VjcmV0")
 
@@ -405,3 +406,15 @@ def test_another_name_may_be_given():
         get(made, server.url + "/")
         assert server.seen[0].headers["user-agent"] == "mine/1"
         made.close()
+
+
+@covers("DS-130")
+def test_a_location_in_the_open_is_refused(authority, tls):
+    with recording(lambda seen: Says(201)) as there:
+        elsewhere = Says(202, {"Location": f"{there.url}/upload?state=secret"})
+        with recording(lambda seen: elsewhere, tls) as here:
+            with client(Options(ca_file=str(authority.file))) as made:
+                with pytest.raises(Unreachable, match="from https to plain http://") as caught:
+                    run(push(made.repository(here.host), b"hello"))
+            assert "secret" not in str(caught.value)
+        assert there.seen == []
