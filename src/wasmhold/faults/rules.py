@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from ..oci import errors
 from ..oci.errors import Entry, RequestInvalid, WasmholdError
@@ -36,10 +36,10 @@ OPERATIONS: Final = frozenset({*KINDS.values(), *_HEADS.values()})  # all that `
 _READS: Final = (op.GetManifest, op.GetBlob)
 _NAMES: Final = OPERATIONS | {"*"}
 
-_RULE = re.compile(
-    r"(?:(?P<status>[45][0-9]{2})|(?P<code>[A-Z_]+)|(?P<word>close|truncate))"
-    r"(?::(?P<count>[1-9][0-9]{0,8}))?(?:/name=(?P<name>.+))?"
-)
+A = TypeVar("A")
+
+_RULE = re.compile(r"(?P<effect>[^:/]+)(?::(?P<count>[1-9][0-9]{0,8}))?(?:/name=(?P<name>.+))?")
+_STATUS = re.compile(r"[45][0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,60 +82,75 @@ def kind_of(operation: op.Operation) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """`count`: how many requests it meets, None: all.  `name`: the only repository it meets."""
+class Rule(Generic[A]):
+    """`text` says it as it was set, for example ``503:2/name=demo/app``.
+
+    `count`: how many requests it meets, None: all.  `name`: the only repository it meets.
+    """
 
     kind: str
-    action: Action
+    text: str
+    action: A
     count: int | None = None
     name: str | None = None
 
-    @classmethod
-    def parse(cls, kind: str, text: str) -> Rule:
-        """`kind` is a name of `KINDS` or ``*``; `text` for example ``503:2/name=demo/app``.
-
-        Raises RequestInvalid, NameInvalid.
-        """
-        if kind not in _NAMES:
-            raise RequestInvalid(f"no such operation; there are {', '.join(sorted(_NAMES))}", kind)
-        match = _RULE.fullmatch(text)
-        if match is None:
-            raise RequestInvalid("want a status, an OCI code, close or truncate", text)
-        count = int(match["count"]) if match["count"] else None
-        name = parse_name(match["name"]) if match["name"] else None
-        return cls(kind, _action(match), count, name)
+    @staticmethod
+    def parse(kind: str, text: str) -> Rule[Action]:
+        """`kind` is a name of `OPERATIONS` or ``*``.  Raises RequestInvalid, NameInvalid."""
+        return parse_rule(kind, text, parse_action)
 
 
-def _action(match: re.Match[str]) -> Action:
-    if match["word"]:
-        return Close() if match["word"] == "close" else Truncate()
-    if match["status"]:
-        status = int(match["status"])
+def parse_rule(kind: str, text: str, parse_effect: Callable[[str], A]) -> Rule[A]:
+    """The rule whose effect, the first part of `text`, `parse_effect` reads.
+
+    Raises RequestInvalid, NameInvalid; what `parse_effect` raises.
+    """
+    if kind not in _NAMES:
+        raise RequestInvalid(f"no such operation; there are {', '.join(sorted(_NAMES))}", kind)
+    match = _RULE.fullmatch(text)
+    if match is None:
+        raise RequestInvalid("want EFFECT, EFFECT:COUNT or EFFECT/name=REPOSITORY", text)
+    count = int(match["count"]) if match["count"] else None
+    name = parse_name(match["name"]) if match["name"] else None
+    return Rule(kind, text, parse_effect(match["effect"]), count, name)
+
+
+def parse_action(effect: str) -> Action:
+    """``close``, ``truncate``, a status or an OCI code.  Raises RequestInvalid."""
+    if effect in ("close", "truncate"):
+        return Close() if effect == "close" else Truncate()
+    if _STATUS.fullmatch(effect):
+        status = int(effect)
         code = next((c for c, s in _CODES.items() if s == status), "UNKNOWN")
         return Status(status, Entry(code, "simulated"))
-    known = _CODES.get(match["code"])
-    if known is None:
-        raise RequestInvalid(f"no such code; there are {', '.join(sorted(_CODES))}", match["code"])
-    return Status(known, Entry(match["code"], "simulated"))
+    if effect in _CODES:
+        return Status(_CODES[effect], Entry(effect, "simulated"))
+    raise RequestInvalid(
+        f"want close, truncate, a status of 400 to 599, or one of {', '.join(sorted(_CODES))}",
+        effect,
+    )
 
 
-class Faults:
+class Rules(Generic[A]):
     """The rules in force, tried in the order in which they were set."""
 
-    def __init__(self, *rules: Rule) -> None:
+    def __init__(self, *rules: Rule[A]) -> None:
         self._rules = list(rules)
         self._met = [0] * len(rules)
 
-    def simulate(self, kind: str, text: str) -> None:
-        """Add a rule.  Raises RequestInvalid, NameInvalid."""
-        self._rules.append(Rule.parse(kind, text))
+    def add(self, rule: Rule[A]) -> None:
+        self._rules.append(rule)
         self._met.append(0)
 
     def clear(self) -> None:
         self._rules.clear()
         self._met.clear()
 
-    def meet(self, operation: op.Operation) -> Action | None:
+    def listed(self) -> list[tuple[Rule[A], int]]:
+        """The rules, and how many requests each has met."""
+        return list(zip(self._rules, self._met, strict=True))
+
+    def meet(self, operation: op.Operation) -> A | None:
         """What happens to `operation`: the action of the first rule that fits and is not spent."""
         kind, name = kind_of(operation), op.repository_of(operation)
         for i, rule in enumerate(self._rules):
@@ -146,3 +161,11 @@ class Faults:
             self._met[i] += 1
             return rule.action
         return None
+
+
+class Faults(Rules[Action]):
+    """The rules of a registry that fails on demand."""
+
+    def simulate(self, kind: str, text: str) -> None:
+        """Add a rule.  Raises RequestInvalid, NameInvalid."""
+        self.add(Rule.parse(kind, text))

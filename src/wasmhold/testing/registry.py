@@ -1,0 +1,197 @@
+"""A registry for tests, in the test's own process: it answers when its constructor returns.
+
+    with Registry() as registry:
+        subprocess.run(["oras", "push", "--plain-http", f"{registry.host}/demo/app:v1", "app.wasm"])
+
+It is the application that `wasmhold serve` runs, from the reading of a request's head on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from os import PathLike
+from typing import Any, Final, Self
+
+from ..auth.guard import Guard
+from ..faults import Faults
+from ..oci.errors import InputError
+from ..ports.body import BytesBody
+from ..ports.store import Store
+from ..protocol import Request, Response, write_error
+from ..protocol.errors import JSON
+from ..registry import Registry as Core
+from ..registry import Settings
+from ..servers.answer import Answer, Send
+from ..servers.application import Application
+from ..servers.asgi import SEND_IDLE_S, AsyncioRuntime, Edge, SystemRandomness
+from ..servers.request_body import Receive, RequestBody, Scope, framing
+from ..stores.directory.flock import flock
+from ..stores.directory.native import NativeFiles
+from ..stores.directory.root import enter
+from ..stores.directory.store import DirectoryStore
+from ..stores.memory import MemoryStore
+from .asgi_server import AsgiServer
+from .background import Background
+from .logins import TOKENS, Mode, Modes
+
+SIMULATIONS: Final = "/_test/simulations"
+
+
+class AsgiRegistry:
+    """The registry as an ASGI application, for clients that can do without a socket.
+
+    Two paths are no registry's: simulated failures are set at `SIMULATIONS`, tokens are given at
+    ``/token``.  What is called beside requests is called in the thread whose loop runs it.
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        settings: Settings | None = None,
+        auth: Mode = "none",
+        users: Mapping[str, str] | None = None,
+        readers: Collection[str] = (),
+        faults: Sequence[tuple[str, str]] = (),
+        warnings: Sequence[str] = (),
+        url: str = "http://localhost",
+    ) -> None:
+        """`store` None: in memory.  `users`: name to password, ``test`` and ``test`` where none are
+        given; those of `readers` may only read.  `faults`: operation and error of each rule.
+        `url`: where clients find it.
+
+        Raises RequestInvalid, NameInvalid for faults; ValueError for `auth` and `warnings`.
+        """
+        runtime = AsyncioRuntime()
+        self.faults = Faults()
+        for kind, error in faults:
+            self.faults.simulate(kind, error)
+        users = {"test": "test"} if users is None else users
+        self.logins = Modes(auth, users, readers, runtime, url)
+        store = store or MemoryStore(runtime, SystemRandomness())
+        application = Application(
+            Core(store, settings or Settings()),
+            guard=Guard(self.logins),
+            faults=self.faults,
+            warnings=warnings,
+        )
+        self._edge = Edge(application)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("raw_path", b"").decode("latin-1")
+        if path not in (TOKENS, SIMULATIONS):
+            await self._edge(scope, receive, send)
+            return
+        request = Request(
+            scope["method"], path, scope["query_string"].decode("latin-1"), scope["headers"]
+        )
+        body = RequestBody(receive, framing(scope, request.fields)[1], SEND_IDLE_S)
+        if path == TOKENS:
+            response = _json(*self.logins.tokens.answer(request))
+        else:
+            response = self._simulations(request.method, b"".join([c async for c in body]))
+        await Answer(response, send, SEND_IDLE_S).send()
+
+    def simulations(self) -> list[dict[str, object]]:
+        """The rules in force, with how many requests each has met."""
+        return [
+            {"operation": rule.kind, "error": rule.text, "met": met}
+            for rule, met in self.faults.listed()
+        ]
+
+    def _simulations(self, method: str, content: bytes) -> Response:
+        try:
+            if method == "POST":
+                rule = json.loads(content)
+                self.faults.simulate(rule["operation"], rule["error"])
+            elif method == "DELETE":
+                self.faults.clear()
+        except InputError as error:
+            return write_error(error)
+        except (ValueError, TypeError, KeyError):
+            return _json(400, {"message": 'want {"operation": "blob-get", "error": "503:2"}'})
+        return _json(200, self.simulations())
+
+
+def _json(status: int, document: object) -> Response:
+    content = json.dumps(document).encode()
+    fields = [JSON, (b"content-length", b"%d" % len(content))]
+    return Response(status, fields, BytesBody(content))
+
+
+class Registry:
+    """An `AsgiRegistry` on a free port of loopback, in a thread of its own.
+
+    `host` is what stands before a repository in a reference, ``127.0.0.1:49152``; `url` has
+    ``http://`` before it.  Close it, or use it in a ``with``.
+    """
+
+    def __init__(self, root: str | PathLike[str] | None = None, **options: Any) -> None:
+        """`root`: a directory that keeps the content, which must be there; None: in memory.
+
+        `options` are those of `AsgiRegistry`, and its errors; StoreUnavailable.
+        """
+        self._background = Background()
+        self.host = self._background.host
+        self.url = f"http://{self.host}"
+        self._leave: Callable[[], None] = lambda: None
+        try:
+            store = None if root is None else self._open(str(root))
+            self._served = AsgiRegistry(store, url=self.url, **options)
+            self._server = AsgiServer(self._served)
+            self._background.run(self._server.start())
+            self._background.serve(self._server.talk)
+        except BaseException:
+            self._background.close()
+            self._leave()
+            raise
+
+    def _open(self, root: str) -> Store:
+        runtime, randomness = AsyncioRuntime(), SystemRandomness()
+        # It is for tests: nobody cuts the power.
+        files = NativeFiles(root, runtime, locks=flock, durable=False)
+        self._leave = files.close
+        entered = self._background.run(enter(files, randomness))
+        return DirectoryStore(files, runtime, randomness, entered)
+
+    @property
+    def auth(self) -> Mode:
+        """Who may do what: a mode of `wasmhold.testing.logins.Modes`; a test may change it."""
+        return self._served.logins.mode
+
+    @auth.setter
+    def auth(self, mode: Mode) -> None:
+        self._background.call(setattr, self._served.logins, "mode", mode)
+
+    def forget_tokens(self) -> None:
+        """No token that was given so far is taken any more."""
+        self._background.call(self._served.logins.tokens.forget)
+
+    def simulate(self, operation: str, error: str) -> None:
+        """Fail from now on, for example ``simulate("blob-get", "503:2")``.
+
+        Raises RequestInvalid, NameInvalid.
+        """
+        self._background.call(self._served.faults.simulate, operation, error)
+
+    def simulations(self) -> list[dict[str, object]]:
+        """The rules in force, with how many requests each has met."""
+        return self._background.call(self._served.simulations)
+
+    def clear(self) -> None:
+        """Fail no more."""
+        self._background.call(self._served.faults.clear)
+
+    def close(self) -> None:
+        """End it, and every connection to it; a second time is no error."""
+        if self._background.is_open:
+            self._background.run(self._server.stop())
+            self._background.close()
+            self._leave()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
