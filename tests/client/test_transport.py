@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 
@@ -418,3 +419,28 @@ def test_a_location_in_the_open_is_refused(authority, tls):
                     run(push(made.repository(here.host), b"hello"))
             assert "secret" not in str(caught.value)
         assert there.seen == []
+
+
+def test_a_secure_connection_that_breaks_may_heal(authority, tls):
+    """In the middle of a body, and before the first byte of an answer."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        for answer in (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b""):
+            connection, _ = listener.accept()
+            secure = tls.wrap_socket(connection, server_side=True)
+            secure.recv(1000)
+            secure.sendall(answer)
+            # No goodbye of TLS: the connection is gone.
+            socket.socket(fileno=secure.detach()).close()
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    made = HttpTransport(Options(ca_file=str(authority.file)))
+    for _ in range(2):
+        with pytest.raises(Unreachable) as caught:
+            get(made, f"https://127.0.0.1:{listener.getsockname()[1]}/")
+        assert caught.value.retryable
+    serving.join()
+    listener.close()
+    made.close()

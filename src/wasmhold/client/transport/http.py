@@ -40,8 +40,8 @@ class Options:
     ca_file: str | None = None
     insecure: bool = False
     client_certificate: tuple[str, str | None] | None = None
-    connect_timeout_s: float = 10
-    read_timeout_s: float = 60
+    connect_timeout_s: float | None = 10
+    read_timeout_s: float | None = 60
     connections: int = 32  # of one host that are kept open
     user_agent: str = f"wasmhold/{__version__}"
 

@@ -229,7 +229,7 @@ class Pools:
             case ProxyError():
                 return Unreachable(host, "the proxy refuses, or cannot be reached")
             case SSLError():
-                return Unreachable(host, _trust(error), retryable=False)
+                return _no_trust(host, error)
             case NameResolutionError():
                 return Unreachable(host, "there is no host of this name")
             case NewConnectionError():
@@ -271,11 +271,12 @@ def _why(error: BaseException | None) -> str:
     return str(text).lower() if text else "it was refused"
 
 
-def _trust(error: SSLError) -> str:
+def _no_trust(host: str, error: SSLError) -> Unreachable:
     inner = error.args[0] if error.args else None
     if isinstance(inner, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {inner.verify_message}"
-    reason = getattr(inner, "reason", None) or "the handshake failed"
-    if reason in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"):
-        return "it speaks plain HTTP, not HTTPS"
-    return f"no secure connection: {reason}"
+        reason = f"its certificate is not trusted: {inner.verify_message}"
+        return Unreachable(host, reason, retryable=False)
+    why = getattr(inner, "reason", None) or "the handshake failed"
+    if why in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"):
+        return Unreachable(host, "it speaks plain HTTP, not HTTPS", retryable=False)
+    return Unreachable(host, f"the secure connection broke: {why}")
