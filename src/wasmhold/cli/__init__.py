@@ -29,6 +29,7 @@ _COMMANDS: Final = {
     "tag": "wasmhold.cli.commands.tag:tag",
     "tags": "wasmhold.cli.commands.tags:tags",
     "version": "wasmhold.cli.commands.version:version",
+    "wasm-to-oci": "wasmhold.cli.compat.wasm_to_oci:wasm_to_oci",
 }
 
 

@@ -36,8 +36,11 @@ class Call:
 
     client: Client
     progress: Progress
-    is_quiet: bool
     has_login: bool
+
+    @property
+    def is_quiet(self) -> bool:
+        return self.progress.is_quiet
 
     def place(self, text: str) -> Place:
         """Raises WrongUse."""
@@ -46,9 +49,9 @@ class Call:
         except InputError as error:
             raise failure(error) from error
 
-    def show(self, document: object) -> None:
+    def show(self, document: object, *, err: bool = False) -> None:
         """One JSON document, or one of several, on a line of its own."""
-        click.echo(json.dumps(document))
+        click.echo(json.dumps(document), err=err)
 
     def note(self, text: str) -> None:
         """For the user's eyes: not with --quiet."""
@@ -75,9 +78,17 @@ class ClientCommand(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         flags = {name: ctx.params.pop(name) for name in self._names}
-        with _calling(flags) as call:
+        progress = Progress(is_quiet=flags["quiet"])
+        settings = self.settings(flags, ctx, progress)
+        with _calling(settings, progress, is_debugged=flags["debug"]) as call:
             ctx.obj = call
             return super().invoke(ctx)
+
+    def settings(
+        self, flags: Mapping[str, Any], ctx: click.Context, progress: Progress
+    ) -> Settings:
+        """What `flags` and the environment say.  Raises WrongUse."""
+        return _settings(flags)
 
 
 def _common(takes_login: bool) -> list[click.Parameter]:
@@ -93,20 +104,18 @@ def _common(takes_login: bool) -> list[click.Parameter]:
 
 
 @contextmanager
-def _calling(flags: Mapping[str, Any]) -> Iterator[Call]:
+def _calling(settings: Settings, progress: Progress, *, is_debugged: bool) -> Iterator[Call]:
     """Errors of the library become those of the program; what was begun is cleared away."""
-    progress = Progress(is_quiet=flags["quiet"])
-    settings = _settings(flags)
     try:
         with (
             Client(settings, warn=progress.warn, listener=progress) as client,
             _interruptible(client),
         ):
-            yield Call(client, progress, flags["quiet"], settings.credentials is not None)
+            yield Call(client, progress, settings.credentials is not None)
     except (Cancelled, KeyboardInterrupt):
         raise click.Abort from None
     except (WasmholdError, OSError) as error:
-        if flags["debug"]:
+        if is_debugged:
             traceback.print_exc()
         if isinstance(error, BrokenPipeError):
             raise

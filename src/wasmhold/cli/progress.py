@@ -18,15 +18,21 @@ class Progress:
     """A listener; ``--quiet`` leaves warnings alone."""
 
     def __init__(self, *, is_quiet: bool) -> None:
-        self._is_quiet = is_quiet
+        self.is_quiet = is_quiet
+        self._is_told = True
         self._since: dict[Digest, float] = {}
         self._told = time.monotonic()
 
+    def level(self, *, is_told: bool) -> None:
+        """Whether anything is told at all."""
+        self._is_told = is_told
+
     def warn(self, text: str) -> None:
-        click.echo(f"warning: {text}", err=True)
+        if self._is_told:
+            click.echo(f"warning: {text}", err=True)
 
     def __call__(self, event: Event) -> None:
-        if self._is_quiet:
+        if self.is_quiet or not self._is_told:
             return
         of = event.descriptor
         name = f"{of.digest.algorithm}:{of.digest.encoded[:12]}"

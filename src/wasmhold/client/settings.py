@@ -32,7 +32,7 @@ class Settings:
     credentials_file the one file with logins, in docker's form
     concurrency      things that are asked for, or moved, side by side
     retries          how often what may heal is tried again
-    connect_timeout_s, read_timeout_s: for a connection, and for the next bytes of an answer
+    connect_timeout_s, read_timeout_s: for a connection, and for the next bytes; None: no bound
     """
 
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
@@ -44,5 +44,5 @@ class Settings:
     credentials_file: str | None = None
     concurrency: int = CONCURRENCY
     retries: int = 3
-    connect_timeout_s: float = 10
-    read_timeout_s: float = 60
+    connect_timeout_s: float | None = 10
+    read_timeout_s: float | None = 60

@@ -33,7 +33,7 @@ class Options:
 
     `ca_file`: further authorities to trust (PEM). `insecure`: trust anybody.  `client_certificate`:
     a PEM file with a certificate, and one with its key, None where it is the same.  Times are
-    seconds; there is none for a whole transfer.
+    seconds, None for no bound; there is none for a whole transfer.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -43,7 +43,7 @@ class _Patient:
     sock: socket.socket | None
 
     def __init__(
-        self, *args: Any, opened: Callable[[Any], None], patience_s: float, **kwargs: Any
+        self, *args: Any, opened: Callable[[Any], None], patience_s: float | None, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
         self._opened, self._patience_s = opened, patience_s
