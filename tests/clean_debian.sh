@@ -1,38 +1,57 @@
 #!/usr/bin/env bash
-# A fresh clone on a clean Debian 12 with python3, python3-venv and make alone: `make run` serves,
-# and `make test` passes.
+# A fresh clone on a clean Debian 12: `make run` serves, the whole user guide can be pasted, and
+# `make test` passes.
 #
-#     sudo tests/clean_debian.sh [FOLDER]      a new folder; needs debootstrap, git, curl, 2 GB
+#     sudo tests/clean_debian.sh [FOLDER]      a new folder; needs debootstrap, git, 2 GB
 #
-# The machine's own settings for apt and pip hold inside too.
+# wasmhold needs python3, python3-venv and make alone.  The guide also uses curl and openssl, and the
+# clients oras and wkg of the machine.  Its own settings for apt and pip hold inside too.  Ports 5000
+# and 5001 must be free.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 root=${1:-$(mktemp -d)/debian}
 
-if [ ! -e "$root/usr/bin/make" ]; then
-  debootstrap --variant=minbase --include=python3,python3-venv,make,ca-certificates bookworm "$root"
+if [ ! -e "$root/usr/bin/curl" ]; then
+  packages=python3,python3-venv,make,ca-certificates,curl,openssl
+  debootstrap --variant=minbase --include=$packages bookworm "$root"
 fi
 cp /etc/resolv.conf /etc/hosts "$root/etc/"
 cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$root/etc/"
+for client in oras wkg; do
+  cp "$(command -v $client)" "$root/usr/local/bin/"
+done
 rm -rf "$root/src"
 git clone -q "$here" "$root/src"
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 mountpoint -q "$root/dev" || mount --rbind /dev "$root/dev"
-trap 'umount -l "$root/proc" "$root/dev"' EXIT
+server=
+clean() {
+  [ -z "$server" ] || kill -TERM -- "-$server"
+  umount -l "$root/proc" "$root/dev"
+}
+trap clean EXIT
 
-inside() { chroot "$root" /usr/bin/env -C /src HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+inside() { chroot "$root" /usr/bin/env -i -C /src HOME=/root PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"; }
+blocks() { awk '/^```sh$/ { on = 1; next } /^```/ { on = 0 } on' "$1"; }
 
 inside make setup
-inside make run &
+# In another terminal: a group of processes of its own, so that it can be ended as one.
+setsid chroot "$root" /usr/bin/env -i -C /src HOME=/root PATH=/usr/bin:/bin make run &
 server=$!
 for _ in $(seq 100); do
-  curl -fsS http://127.0.0.1:5000/v2/ >/dev/null 2>&1 && break
+  inside curl -fsS http://127.0.0.1:5000/v2/ >/dev/null 2>&1 && break
   sleep 0.1
 done
-curl -fsS http://127.0.0.1:5000/v2/
+inside curl -fsS http://127.0.0.1:5000/v2/
 echo " make run serves"
-pkill -TERM -o -f "wasmhold serve"
+
+blocks "$root/src/docs/index.md" >"$root/src/guide.sh"
+inside bash -euxo pipefail guide.sh
+echo "the user guide works as it is pasted"
+
+kill -TERM -- "-$server"
 wait "$server" || true
+server=
 inside make test
-echo "a clean Debian 12: make run serves, make test passes"
+echo "a clean Debian 12: make run serves, the user guide works, make test passes"
