@@ -183,6 +183,30 @@ def test_a_file_that_nobody_could_wait_for_is_told(tmp_path):
     assert ran.stderr.startswith(f"error: cannot write {tmp_path}/none/ready\nhint: ")
 
 
+@covers("BR-143")
+def test_the_file_of_the_url_is_there_as_long_as_the_registry(tmp_path):
+    ready = tmp_path / "ready"
+    stale = "http://127.0.0.1:1/\n"
+    ready.write_text(stale)  # of one that was killed
+    command = [sys.executable, "-m", "wasmhold", "serve", "--memory", "--listen", "127.0.0.1:0"]
+    process = subprocess.Popen([*command, "--ready-file", str(ready), "--log", "off"])
+    try:
+        deadline, text = time.monotonic() + 30, stale
+        while text == stale:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+            with contextlib.suppress(FileNotFoundError):
+                text = ready.read_text()
+        taken = text.strip().removeprefix("http://").rstrip("/")
+        second = wasmhold("serve", "--memory", "--listen", taken, "--ready-file", str(ready))
+        assert second.returncode == 1
+        assert ready.exists()
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+    assert not ready.exists()
+
+
 @pytest.mark.parametrize("host", ["localhost", "[::1]"])
 def test_other_names_of_loopback(host):
     with serving("--listen", f"{host}:0") as server:

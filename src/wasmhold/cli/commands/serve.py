@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -46,6 +47,7 @@ def serve(print_config: bool, **flags: object) -> None:
             f"cannot write {ready_file}", "name a file in a folder that is there with --ready-file"
         )
     what = _prepared(plan)
+    ready = Path(ready_file) if ready_file else None
     try:
         address = granian.reserve(listen.host, listen.port)
     except OSError as error:
@@ -53,6 +55,7 @@ def serve(print_config: bool, **flags: object) -> None:
             f"cannot listen on {listen}: {error.strerror or error}",
             "stop what listens there, or choose another address with --listen",
         ) from None
+    _remove(ready)  # of an earlier run that was killed
     log_events(plan)
     try:
         granian.serve(
@@ -62,12 +65,14 @@ def serve(print_config: bool, **flags: object) -> None:
             respawn=plan.root is not None,  # what was in memory is gone: that is not hidden
             certificate=certificate(plan),
             shutdown_timeout_s=configuration["shutdown-timeout"].value,
-            when_ready=partial(when_ready, ready_file and Path(ready_file), what),
+            when_ready=partial(when_ready, ready, what),
         )
     except FileInvalid as error:
         raise CommandFailed(
             str(error), "mend the file, or serve without --tls-cert and --tls-key"
         ) from None
+    finally:
+        _remove(ready)
 
 
 def _prepared(plan: Plan) -> str:
@@ -88,6 +93,12 @@ def _prepared(plan: Plan) -> str:
 
 def _tell(line: str) -> None:
     print(f"wasmhold: {line}", file=sys.stderr, flush=True)
+
+
+def _remove(ready_file: Path | None) -> None:
+    if ready_file is not None:
+        with suppress(OSError):
+            ready_file.unlink()
 
 
 def when_ready(ready_file: Path | None, what: str, url: str) -> None:

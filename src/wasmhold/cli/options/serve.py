@@ -189,7 +189,7 @@ OPTIONS: Final = (
         "ready-file",
         FILE,
         "Write the URL here when connections are accepted.",
-        more="The file appears whole.",
+        more="The file appears whole, and goes when the registry ends.",
     ),
     Option(
         "shutdown-timeout",
