@@ -7,7 +7,7 @@ from typing import Final
 
 from .. import __version__
 
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "attach": "wasmhold.cli.commands.attach:attach",
     "blob": "wasmhold.cli.commands.blob:blob",
     "completion": "wasmhold.cli.commands.completion:completion",
@@ -40,4 +40,4 @@ def main() -> None:
         return
     from .group import run
 
-    sys.exit(run(_COMMANDS))
+    sys.exit(run(COMMANDS))

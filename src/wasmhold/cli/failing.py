@@ -5,22 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from ..client.failure import CopyFailed
-from ..client.graph import NoMatchingPlatform, PlatformInvalid
+from ..client.graph import NoMatchingPlatform
 from ..client.place import PlaceInvalid
 from ..oci.errors import (
     Ambiguous,
     AuthFailed,
     ContentDamaged,
     Denied,
-    DigestInvalid,
     DigestMismatch,
     FileInvalid,
+    InputError,
     ManifestInvalid,
-    NameInvalid,
     NotFound,
     NotWasm,
     SizeInvalid,
-    TagInvalid,
     Unauthorized,
     Unreachable,
     Unsupported,
@@ -49,10 +47,7 @@ _CHANGED: Final = "nothing was kept of it: find out what changed it"
 _TABLE: Final[tuple[tuple[type[WasmholdError], int, str], ...]] = (
     (PlaceInvalid, WRONG_USE, _PLACES),
     (NoMatchingPlatform, NOT_FOUND, "choose one of these with --platform"),
-    (PlatformInvalid, WRONG_USE, _ITS_HELP),
-    (NameInvalid, WRONG_USE, _ITS_HELP),
-    (TagInvalid, WRONG_USE, _ITS_HELP),
-    (DigestInvalid, WRONG_USE, _ITS_HELP),
+    (InputError, WRONG_USE, _ITS_HELP),
     (NotFound, NOT_FOUND, _NOT_THERE),
     (AuthFailed, NOT_AUTHORISED, "log in with `wasmhold login HOST`, or with docker"),
     (Unauthorized, NOT_AUTHORISED, "log in with `wasmhold login HOST`, or with docker"),
