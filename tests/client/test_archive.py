@@ -2,10 +2,12 @@
 
 import gzip
 import io
+import itertools
 import os
 import tarfile
 import tempfile
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from tests.client.graphs import GRAPHS, holdings
 from tests.stores.layouts import Layout
 from wasmhold.client.copy import copy_all
 from wasmhold.client.failure import CopyFailed
+from wasmhold.client.places import compression
 from wasmhold.client.places.archive import open_archive
 from wasmhold.client.places.layout import open_layout
 from wasmhold.client.places.memory import MemoryRepository
@@ -25,7 +28,12 @@ from wasmhold.oci import limits
 from wasmhold.oci.errors import ContentDamaged, OutOfSpace, StoreUnavailable, Unsupported
 from wasmhold.ports.runtime import run
 from wasmhold.testing.covers import covers
-from wasmhold.testing.repository_suite import push_image
+from wasmhold.testing.repository_suite import (
+    Source,
+    check_repository,
+    descriptor_of,
+    push_image,
+)
 
 
 def opened(path):
@@ -210,19 +218,45 @@ def test_a_plain_archive_is_read_where_it_lies(layout, wanted, tmp_path, monkeyp
     assert run(read(tmp_path / "a.tar")) == wanted
 
 
+def has_zstd():
+    try:
+        compression._zstd()
+    except Unsupported:
+        return False
+    return True
+
+
+@pytest.mark.skipif(has_zstd(), reason="this Python has a zstd")
 @pytest.mark.parametrize("name", ["a.tar.zst", "a.tar"])
 def test_zstd_without_a_library(name, tmp_path):
     path = tmp_path / name
     if name == "a.tar":
         path.write_bytes(b"\x28\xb5\x2f\xfd" + bytes(100))
-    try:
-        from backports import zstd  # noqa: F401
-    except ImportError:
-        with pytest.raises(Unsupported, match=r"install backports\.zstd"):
-            run(write(path, "one"))
-        assert path.exists() is (name == "a.tar")
-    else:
-        pytest.skip("this Python has a zstd")
+    with pytest.raises(Unsupported, match=r"install backports\.zstd"):
+        run(write(path, "one"))
+    assert path.exists() is (name == "a.tar")
+
+
+@pytest.mark.skipif(not has_zstd(), reason="this Python has no zstd")
+def test_zstd_with_a_library(tmp_path):
+    numbers = itertools.count()
+    check_repository(lambda: opened(tmp_path / f"{next(numbers)}.tar.zst"))
+    run(write(tmp_path / "a.tar.zst", "one"))
+    content = (tmp_path / "a.tar.zst").read_bytes()
+    for damaged in (content[:-20], content + b"more"):
+        (tmp_path / "a.tar.zst").write_bytes(damaged)
+        with pytest.raises(ContentDamaged):
+            run(read(tmp_path / "a.tar.zst"))
+
+
+def test_a_blob_that_no_file_has_room_for(tmp_path):
+    async def work():
+        async with aclosing(opened(tmp_path / "a.tar")) as place:
+            large = replace(descriptor_of(b"x"), size=10**30)
+            with pytest.raises(OutOfSpace):
+                await place.blob_put(large, Source(b"x"))
+
+    run(work())
 
 
 # ---- what is hostile

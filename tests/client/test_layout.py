@@ -12,6 +12,7 @@ import pytest
 
 from tests.client.graphs import entries, holdings
 from tests.stores.layouts import Layout
+from wasmhold.client.places.files import Folder
 from wasmhold.client.places.layout import open_layout
 from wasmhold.client.runtime import ThreadRuntime
 from wasmhold.oci import limits, media_types
@@ -367,6 +368,18 @@ class Killing(Source):
 
 run(place.blob_put(descriptor_of(b"x" * 5000), Killing(b"x" * 5000)))
 """
+
+
+def test_two_begin_one_layout_with_one_lock(tmp_path):
+    """Who makes it second keeps the file of the first, which may be locked already."""
+    first = Folder(str(tmp_path))
+    first.create("oci-layout", b"first")
+    before = first.identity("oci-layout")
+    first.create("oci-layout", b"second")
+    assert first.identity("oci-layout") == before
+    assert first.read("oci-layout", 100) == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["oci-layout"]
+    first.close()
 
 
 def test_what_a_kill_leaves_goes_with_the_next_write(tmp_path):

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 from ...oci import limits
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
-from ...oci.errors import ContentDamaged, StoreUnavailable
+from ...oci.errors import ContentDamaged, OutOfSpace, StoreUnavailable
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, blob_name
 from ...oci.limits import MIB
 from ...ports.body import Body
@@ -31,6 +31,7 @@ from .indexed import Change, IndexedRepository, read_index
 from .tar import END, Region, find_members, member_header, padding
 
 _PIECE: Final = MIB  # bytes that are copied at once
+_SPOOL_MAX: Final = 1 << 62  # bytes; where a file can be written to is a number of 63 bits
 
 
 def open_archive(path: str, runtime: Runtime) -> IndexedRepository:
@@ -141,6 +142,8 @@ class ArchiveContent:
         """Room for so many bytes in the file of what was put."""
         self._opened()
         with self._lock:
+            if self._spooled + size > _SPOOL_MAX:
+                raise OutOfSpace(f"no file has room for {size} bytes more")
             if self._spool is None:
                 self._folder.make()
                 with translated(self._folder.path):

@@ -248,6 +248,16 @@ class Folder:
             staged.close()
         self.sync(name.rpartition("/")[0])
 
+    def create(self, name: str, content: bytes) -> None:
+        """A small file, unless there is one: who was faster keeps his, and its lock."""
+        staged = self.stage()
+        try:
+            staged.write(content)
+            staged.add(name)
+        finally:
+            staged.close()
+        self.sync(name.rpartition("/")[0])
+
     def sweep(self) -> None:
         """Remove what writers that died have left."""
         folder = self._folder("")
@@ -335,8 +345,17 @@ class Staged:
             os.replace(self._name, last, src_dir_fd=top, dst_dir_fd=folder)
         self._is_placed = True
 
+    def add(self, name: str) -> None:
+        """The same, where nothing has the name yet."""
+        above, _, last = name.rpartition("/")
+        folder, top = self._folder.make(above), self._folder.make()
+        with translated(f"{self._folder.path}/{name}"):
+            os.fsync(self.descriptor)
+            with suppress(FileExistsError):
+                os.link(self._name, last, src_dir_fd=top, dst_dir_fd=folder)
+
     def close(self) -> None:
-        """Without `place` nothing is left of it."""
+        """Without `place` nothing is left of its first name."""
         if not self._is_placed:
             with suppress(WasmholdError):
                 self._folder.unlink(self._name)

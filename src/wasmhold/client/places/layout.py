@@ -76,7 +76,7 @@ class FolderContent:
                     raise ContentDamaged(
                         f"{self._path} is not empty and no image layout: name another folder"
                     )
-                self._folder.write(LAYOUT_FILE, LAYOUT)
+                self._folder.create(LAYOUT_FILE, LAYOUT)
             self.index()  # what cannot be read is not written to
             self._folder.sweep()
             self._is_begun = True
