@@ -151,7 +151,12 @@ class Rules(Generic[A]):
         return list(zip(self._rules, self._met, strict=True))
 
     def meet(self, operation: op.Operation) -> A | None:
-        """What happens to `operation`: the action of the first rule that fits and is not spent."""
+        """What happens to `operation`, if anything does."""
+        rule = self.find(operation)
+        return None if rule is None else rule.action
+
+    def find(self, operation: op.Operation) -> Rule[A] | None:
+        """The first rule that fits and is not spent; it has met one more request now."""
         kind, name = kind_of(operation), op.repository_of(operation)
         for i, rule in enumerate(self._rules):
             if rule.kind not in ("*", kind) or rule.name not in (None, name):
@@ -159,7 +164,7 @@ class Rules(Generic[A]):
             if rule.count is not None and self._met[i] >= rule.count:
                 continue
             self._met[i] += 1
-            return rule.action
+            return rule
         return None
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from .wire import LIMIT, BadMessage
 
@@ -27,6 +28,7 @@ class Background:
         self.port: int = self._socket.getsockname()[1]
         self.host = f"127.0.0.1:{self.port}"
         self._talks: set[asyncio.Task[Any]] = set()
+        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -55,6 +57,7 @@ class Background:
             task = asyncio.current_task()
             assert task is not None
             self._talks.add(task)
+            self._writers.add(writer)
             try:
                 with suppress(OSError, asyncio.IncompleteReadError, BadMessage):
                     await talk(reader, writer)
@@ -69,6 +72,14 @@ class Background:
 
         self._server = self.run(start())
 
+    async def connect(
+        self, host: str, port: int
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to another server; it ends with this one at the latest."""
+        reader, writer = await asyncio.open_connection(host, port, limit=LIMIT)
+        self._writers.add(writer)
+        return reader, writer
+
     def close(self) -> None:
         """End all connections, the loop and its thread."""
 
@@ -79,7 +90,9 @@ class Background:
             for talk in talks:
                 talk.cancel()
             await asyncio.gather(*talks, return_exceptions=True)
-            await asyncio.sleep(0)  # transports close in the next turn
+            for writer in list(self._writers):
+                writer.transport.abort()
+            await asyncio.sleep(0)  # they end in the next turn
             await self._loop.shutdown_asyncgens()
             await self._loop.shutdown_default_executor()
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from os import PathLike
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from ..auth.guard import Guard
-from ..faults import Faults
+from ..faults import Action, Faults, parse_action
 from ..oci.errors import InputError
 from ..ports.body import BytesBody
 from ..ports.store import Store
@@ -34,6 +34,7 @@ from ..stores.memory import MemoryStore
 from .asgi_server import AsgiServer
 from .background import Background
 from .logins import TOKENS, Mode, Modes
+from .simulating import Simulating, described
 
 SIMULATIONS: Final = "/_test/simulations"
 
@@ -93,13 +94,6 @@ class AsgiRegistry:
             response = self._simulations(request.method, b"".join([c async for c in body]))
         await Answer(response, send, SEND_IDLE_S).send()
 
-    def simulations(self) -> list[dict[str, object]]:
-        """The rules in force, with how many requests each has met."""
-        return [
-            {"operation": rule.kind, "error": rule.text, "met": met}
-            for rule, met in self.faults.listed()
-        ]
-
     def _simulations(self, method: str, content: bytes) -> Response:
         try:
             if method == "POST":
@@ -111,7 +105,7 @@ class AsgiRegistry:
             return write_error(error)
         except (ValueError, TypeError, KeyError):
             return _json(400, {"message": 'want {"operation": "blob-get", "error": "503:2"}'})
-        return _json(200, self.simulations())
+        return _json(200, described(self.faults))
 
 
 def _json(status: int, document: object) -> Response:
@@ -120,39 +114,34 @@ def _json(status: int, document: object) -> Response:
     return Response(status, fields, BytesBody(content))
 
 
-class Registry:
-    """An `AsgiRegistry` on a free port of loopback, in a thread of its own.
-
-    `host` is what stands before a repository in a reference, ``127.0.0.1:49152``; `url` has
-    ``http://`` before it.  Close it, or use it in a ``with``.
-    """
+class Registry(Simulating[Action]):
+    """An `AsgiRegistry` on a free port of loopback, in a thread of its own."""
 
     def __init__(self, root: str | PathLike[str] | None = None, **options: Any) -> None:
         """`root`: a directory that keeps the content, which must be there; None: in memory.
 
         `options` are those of `AsgiRegistry`, and its errors; StoreUnavailable.
         """
-        self._background = Background()
-        self.host = self._background.host
-        self.url = f"http://{self.host}"
+        background = Background()
         self._leave: Callable[[], None] = lambda: None
         try:
-            store = None if root is None else self._open(str(root))
-            self._served = AsgiRegistry(store, url=self.url, **options)
+            store = None if root is None else self._open(background, str(root))
+            self._served = AsgiRegistry(store, url=f"http://{background.host}", **options)
             self._server = AsgiServer(self._served)
-            self._background.run(self._server.start())
-            self._background.serve(self._server.talk)
+            background.run(self._server.start())
+            background.serve(self._server.talk)
         except BaseException:
-            self._background.close()
+            background.close()
             self._leave()
             raise
+        super().__init__(background, self._served.faults, parse_action)
 
-    def _open(self, root: str) -> Store:
+    def _open(self, background: Background, root: str) -> Store:
         runtime, randomness = AsyncioRuntime(), SystemRandomness()
         # It is for tests: nobody cuts the power.
         files = NativeFiles(root, runtime, locks=flock, durable=False)
         self._leave = files.close
-        entered = self._background.run(enter(files, randomness))
+        entered = background.run(enter(files, randomness))
         return DirectoryStore(files, runtime, randomness, entered)
 
     @property
@@ -168,30 +157,8 @@ class Registry:
         """No token that was given so far is taken any more."""
         self._background.call(self._served.logins.tokens.forget)
 
-    def simulate(self, operation: str, error: str) -> None:
-        """Fail from now on, for example ``simulate("blob-get", "503:2")``.
-
-        Raises RequestInvalid, NameInvalid.
-        """
-        self._background.call(self._served.faults.simulate, operation, error)
-
-    def simulations(self) -> list[dict[str, object]]:
-        """The rules in force, with how many requests each has met."""
-        return self._background.call(self._served.simulations)
-
-    def clear(self) -> None:
-        """Fail no more."""
-        self._background.call(self._served.faults.clear)
-
     def close(self) -> None:
-        """End it, and every connection to it; a second time is no error."""
         if self._background.is_open:
             self._background.run(self._server.stop())
-            self._background.close()
+            super().close()
             self._leave()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
