@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A fresh clone on a clean Debian 12: `make run` serves, the whole user guide can be pasted, and
-# `make test` passes.
+# A fresh clone on a clean Debian 12: `make run` serves, the README and the whole user guide can be
+# pasted, and `make test` passes.
 #
 #     sudo tests/clean_debian.sh [FOLDER]      a new folder; needs debootstrap, git, 2 GB
 #
@@ -46,12 +46,13 @@ done
 inside curl -fsS http://127.0.0.1:5000/v2/
 echo " make run serves"
 
-blocks "$root/src/docs/index.md" >"$root/src/guide.sh"
-inside bash -euxo pipefail guide.sh
-echo "the user guide works as it is pasted"
+blocks "$root/src/README.md" | grep -v '^make ' >"$root/src/pasted.sh"
+blocks "$root/src/docs/index.md" >>"$root/src/pasted.sh"
+inside bash -euxo pipefail pasted.sh
+echo "README and user guide work as they are pasted"
 
 kill -TERM -- "-$server"
 wait "$server" || true
 server=
 inside make test
-echo "a clean Debian 12: make run serves, the user guide works, make test passes"
+echo "a clean Debian 12: make run serves, the guide works, make test passes"
