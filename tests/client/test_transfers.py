@@ -6,6 +6,8 @@ import os
 from contextlib import aclosing, contextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.client.recording import Says, recording, scripted
 from tests.client.remotes import client
@@ -232,8 +234,9 @@ class Registry:
             if method in ("PATCH", "PUT") and size:
                 fault = self.faults.pop(0) if self.faults else None
                 if isinstance(fault, tuple):
-                    self.held += line.read(fault[0])
-                    self.received += fault[0]
+                    kept = line.read(min(fault[0], size))
+                    self.held += kept
+                    self.received += len(kept)
                     return
                 body = line.read(size)
                 self.received += len(body)
@@ -481,6 +484,36 @@ def test_a_location_elsewhere_gets_no_login_and_none_in_the_open():
     with recording(lambda seen: Says(202, {"Location": "ftp://host/x"})) as here:
         with client() as made, pytest.raises(Unreachable, match="no HTTP URL"):
             run(push(made.repository(here.host), b"hello"))
+
+
+_FAULTS = st.one_of(
+    st.none(),
+    st.integers(0, 4000).map(lambda count: (count,)),
+    st.sampled_from([400, 404, 416, 429, 500, 503]).map(refuse),
+    st.just(refuse(400, "DIGEST_INVALID")),
+    st.just("lost"),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_FAULTS, max_size=12), st.sampled_from([0, 1, 3000, 4000, 4001, SIZE]))
+def test_whatever_happens_it_ends_whole_or_with_an_error(faults, size):
+    content = DATA[:size]
+    whole = uploads.CHUNK, uploads._LEAST_CHUNK, uploads._PROGRESS
+    uploads.CHUNK, uploads._LEAST_CHUNK, uploads._PROGRESS = 4000, 1000, 1000
+    try:
+        with uploading(*faults) as (registry, repository, _):
+            try:
+                run(push(repository, content))
+            except (RemoteError, Unreachable):
+                # It gave up, and told the registry so; what is there all the same is right.
+                assert registry.methods().endswith(("DELETE", "POST", "HEAD", "GET"))
+            else:
+                assert registry.blobs == {str(Digest.of(content)): content}
+            assert all(str(Digest.of(kept)) == name for name, kept in registry.blobs.items())
+            assert registry.received <= (len(faults) + 2) * SIZE
+    finally:
+        uploads.CHUNK, uploads._LEAST_CHUNK, uploads._PROGRESS = whole
 
 
 # ---- manifests and lists
