@@ -54,5 +54,12 @@ echo "README and user guide work as they are pasted"
 kill -TERM -- "-$server"
 wait "$server" || true
 server=
+
+# The operator's set-up, as far as it needs no systemd.
+inside userdel wasmhold 2>/dev/null || true
+blocks "$root/src/docs/operations.md" | sed -n '/^useradd/,/^cp docs/p' >"$root/src/set-up.sh"
+inside bash -euxo pipefail set-up.sh
+inside /opt/wasmhold/bin/wasmhold version
+
 inside make test
 echo "a clean Debian 12: make run serves, the guide works, make test passes"
