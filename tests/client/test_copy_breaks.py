@@ -415,6 +415,26 @@ def test_the_first_error_stops_the_rest():
     run(work())
 
 
+def test_who_was_stopped_does_not_hide_why():
+    """A transfer that was stopped may end before the one that stopped it has told its error."""
+
+    class Racing(Hasty):
+        async def map(self, function, items, limit):
+            try:
+                return await super().map(function, items, limit)
+            except CopyFailed:
+                raise Cancelled from None
+
+    async def work():
+        source, runtime = MemoryRepository(Hasty()), Racing()
+        await _missing_blob(source)
+        with pytest.raises(CopyFailed) as caught:
+            await copy(Faulty(source), "v1", MemoryRepository(runtime), runtime=runtime)
+        assert isinstance(caught.value.cause, BlobUnknown)
+
+    run(work())
+
+
 def test_a_listener_that_raises_ends_the_copy():
     class Enough(Exception):
         pass

@@ -64,7 +64,7 @@ class Copier:
         self._planner = Planner(source, destination, runtime, self._options)
         self._listener = listener
         self._telling = threading.Lock()
-        self._is_stopped = False
+        self._error: BaseException | None = None  # the first one; it stops the others
 
     async def plan(self, reference: str | Digest, tags: Iterable[str] = ()) -> Plan:
         """What is to be done so that the destination has `reference`, with these tags.
@@ -83,13 +83,18 @@ class Copier:
         Then what had come whole is in the destination, no tag has moved to what is not whole, and
         a second copy goes on from there.
         """
+        self._error = None
         for descriptor in (*plan.blobs, *plan.manifests):
             self._tell(Planned(Side.DESTINATION, descriptor))
         for descriptor in plan.there:
             self._tell(Skipped(Side.DESTINATION, descriptor, "is there"))
         for descriptor in plan.left_out:
             self._tell(Skipped(Side.SOURCE, descriptor, "is not to be distributed"))
-        moved = await self._runtime.map(self._move, plan.blobs, self._options.concurrency)
+        try:
+            moved = await self._runtime.map(self._move, plan.blobs, self._options.concurrency)
+        except Cancelled:
+            # One that was stopped may have come to its end before the one that stopped it.
+            raise self._error or Cancelled() from None
         await self._put_manifests(plan)
         with blamed(Side.DESTINATION, self._destination.place, "writing what was copied"):
             await self._destination.flush()
@@ -112,7 +117,9 @@ class Copier:
         """The bytes that were moved, None when it was mounted."""
         source, destination, digest = self._source, self._destination, descriptor.digest
         self._tell(Started(Side.DESTINATION, descriptor))
-        reader = Reader(source, descriptor, self._runtime, self._tell, lambda: self._is_stopped)
+        reader = Reader(
+            source, descriptor, self._runtime, self._tell, lambda: self._error is not None
+        )
         try:
             with blamed(Side.DESTINATION, destination.place, f"mounting blob {digest}"):
                 if await destination.blob_mount(digest, source):
@@ -123,7 +130,7 @@ class Copier:
             except WasmholdError as error:
                 raise self._blame(reader, error) from error
         except BaseException as error:
-            self._is_stopped = True  # the others end at their next chunk
+            self._error = self._error or error  # the others end at their next chunk
             if isinstance(error, CopyFailed):
                 self._tell(Failed(error.side, descriptor, error.cause, again=False))
             raise
