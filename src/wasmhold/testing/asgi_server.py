@@ -44,8 +44,8 @@ class AsgiServer:
             exchange = _Exchange(head, reader, writer)
             try:
                 await self._application(exchange.scope(), exchange.receive, exchange.send)
-            except ConnectionAbortedError:
-                return  # in the middle of an answer
+            except OSError:
+                return  # the client has left, or the answer was cut on purpose
             except Exception:
                 _LOG.exception("an application failed")
                 return

@@ -145,14 +145,18 @@ class Proxy(Simulating[Effect]):
                 await self._pass(head, effect, passed, reader, writer)
                 return
         status, fields, content = answer
-        passed.status, passed.received = status, 0 if method == "HEAD" else len(content)
-        length = (b"content-length", b"%d" % len(content))
+        passed.status = status
+        fields = [*fields, (b"content-length", b"%d" % len(content)), _SIMULATED]
+        is_last = head.is_chunked or bool(head.length)  # the request's body is not read
+        if is_last:
+            fields.append((b"connection", b"close"))
         first = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
-        writer.write(Head(first, [*fields, length, _SIMULATED]).to_bytes())
-        if method != "HEAD":
-            writer.write(content)
+        if method == "HEAD":
+            content = b""
+        passed.received = len(content)
+        writer.write(Head(first, fields).to_bytes() + content)
         await writer.drain()
-        if head.is_chunked or head.length:  # its body was not read
+        if is_last:
             await linger(reader, writer)
             raise _Broken
 
