@@ -57,8 +57,9 @@ class Opener:
     async def open(self, place: Place, *, create: bool = False) -> Repository:
         """The repository of a place; whoever gets it closes it.
 
-        `create`: a store's directory is made where it is missing; layouts and archives are made
-        by the first write.  Raises NameUnknown, StoreUnavailable for a store.
+        `create`: it will be written to.  A store's directory is made where it is missing, layouts
+        and archives are made by the first write, and a registry is asked with the right to push.
+        Raises NameUnknown, StoreUnavailable for a store.
         """
         if place.kind is PlaceKind.LAYOUT:
             return open_layout(place.where, self.runtime)
@@ -71,7 +72,9 @@ class Opener:
             return await open_store(
                 place.where, place.name, self.runtime, self.randomness, create=create
             )
-        return RemoteRepository(self.network, place.where, place.name, self.credentials)
+        return RemoteRepository(
+            self.network, place.where, place.name, self.credentials, to_write=create
+        )
 
     def close(self) -> None:
         self.transport.close()
