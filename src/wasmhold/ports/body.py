@@ -43,22 +43,24 @@ class Body(Protocol):
 
 
 class BytesBody:
-    """A body that is in memory already; `content` is what of it was not iterated yet."""
+    """A body that is in memory already, iterated once; `content` is all of it."""
 
     file = None
 
     def __init__(self, content: bytes = b"") -> None:
         self.size: int | None = len(content)
         self.content = content
+        self._at = 0
 
     # No generator: one that is not run to its end costs a task under an event loop.
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        piece, self.content = self.content[:PIECE], self.content[PIECE:]
+        piece = self.content[self._at : self._at + PIECE]
         if not piece:
             raise StopAsyncIteration
+        self._at += len(piece)
         return piece
 
     async def aclose(self) -> None:
