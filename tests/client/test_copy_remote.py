@@ -1,4 +1,4 @@
-"""Copies into registries, out of them and between them: byte for byte, and once."""
+"""Copies between registries: byte for byte, and once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tests.client.remotes import client, distribution, needs, olareg
 from tests.registries import serving
 from wasmhold.client.copy import copy_all
 from wasmhold.client.events import Mounted
-from wasmhold.client.places.memory import MemoryRepository
 from wasmhold.client.plan import Options
 from wasmhold.oci.errors import WasmholdError
 from wasmhold.ports.runtime import run
@@ -49,13 +48,11 @@ REFUSED = {
     ("distribution", "foreign_layers"): "MANIFEST_BLOB_UNKNOWN",
 }
 PAIRS = [
-    ("memory", "ours"),
-    ("ours", "memory"),
     ("ours", "ours"),
     *(
         pytest.param(*pair, marks=[pytest.mark.peer, needs(peer)])
         for peer in ("olareg", "distribution")
-        for pair in (("memory", peer), ("ours", peer), (peer, "ours"), (peer, peer))
+        for pair in (("ours", peer), (peer, "ours"))
     ),
 ]
 
@@ -75,8 +72,6 @@ def test_pairs(registries, here, there, graph):
     with client() as made:
 
         def place(name, *, to_write=False):
-            if name == "memory":
-                return MemoryRepository(made.runtime)
             return made.repository(
                 registries(name).host, f"copies/number{next(_NUMBERS)}", to_write=to_write
             )
