@@ -89,5 +89,8 @@ class Client:
     plan = _blocking(Verbs.plan)
     tag = _blocking(Verbs.tag)
     delete = _blocking(Verbs.delete)
+    versions = _blocking(Verbs.versions)
+    release = _blocking(Verbs.release)
+    fetch_release = _blocking(Verbs.fetch_release)
     login = _blocking(Verbs.login)
     logout = _blocking(Verbs.logout)

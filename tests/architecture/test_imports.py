@@ -14,7 +14,7 @@ from wasmhold.testing.covers import covers
 SOURCE = Path(__file__).parents[2] / "src" / "wasmhold"
 
 # fmt: off
-PURE = {"oci", "wasm", "artifact", "ports", "protocol", "registry", "faults"}
+PURE = {"oci", "wasm", "artifact", "package", "ports", "protocol", "registry", "faults"}
 # What also runs in a Wasm guest: no event loop, no thread, no import inside a function.
 GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "auth/", "stores/", "servers/application.py")
 # What a guest does without: locks between processes, bcrypt.
@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "oci":      set(),
     "wasm":     set(),
     "artifact": {"oci", "wasm"},
+    "package":  {"oci", "artifact", "semver"},
     "ports":    {"oci"},
     "protocol": {"oci", "ports"},
     "registry": {"oci", "protocol", "ports"},
@@ -31,7 +32,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "auth":     {"oci", "protocol", "ports"},
     "stores":   {"oci", "ports"},
     "servers":  {"oci", "protocol", "ports", "registry", "auth", "faults"},
-    "client":   {"oci", "wasm", "artifact", "protocol", "ports"},
+    "client":   {"oci", "wasm", "artifact", "package", "semver", "protocol", "ports"},
     "testing":  {
         "oci", "wasm", "artifact", "protocol", "ports", "registry", "auth", "faults", "stores",
         "servers", "client",

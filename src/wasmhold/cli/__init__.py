@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "tag": "wasmhold.cli.commands.tag:tag",
     "tags": "wasmhold.cli.commands.tags:tags",
     "version": "wasmhold.cli.commands.version:version",
+    "warg-loader": "wasmhold.cli.compat.warg_loader:warg_loader",
     "wasm-to-oci": "wasmhold.cli.compat.wasm_to_oci:wasm_to_oci",
 }
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .copy import Copied
     from .failure import CopyFailed
     from .inspection import Inspection
+    from .packages import PackageUnknown, Release, Versions
     from .place import Place, PlaceInvalid
     from .plan import Plan
     from .pull import Pulled, Which
@@ -27,6 +28,7 @@ _PLACES: Final = {
     "CopyFailed": "failure",
     "EVERY_HOST": "settings",
     "Inspection": "inspection",
+    "PackageUnknown": "packages",
     "Place": "place",
     "PlaceInvalid": "place",
     "Plan": "plan",
@@ -34,7 +36,9 @@ _PLACES: Final = {
     "PushFormat": "push",
     "Pushed": "push",
     "Referrer": "tree",
+    "Release": "packages",
     "Settings": "settings",
+    "Versions": "packages",
     "What": "push",
     "Which": "pull",
 }
@@ -45,6 +49,7 @@ __all__ = [
     "Copied",
     "CopyFailed",
     "Inspection",
+    "PackageUnknown",
     "Place",
     "PlaceInvalid",
     "Plan",
@@ -52,7 +57,9 @@ __all__ = [
     "PushFormat",
     "Pushed",
     "Referrer",
+    "Release",
     "Settings",
+    "Versions",
     "What",
     "Which",
 ]

@@ -9,12 +9,13 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import BlobUnknown, ManifestUnknown
 from ..oci.manifest import parse_manifest
+from ..package import PackageName, PackageSpec
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from ..ports.store import StoredManifest
@@ -28,6 +29,7 @@ from .inspection import Inspection, inspect_artifact, inspect_file
 from .local import read_file
 from .opening import Opener
 from .output import fetch, fetch_file
+from .packages import Release, Versions, find_place, read_release, read_versions, registry_of
 from .place import OtherDigest, Place, PlaceInvalid, is_host
 from .places.made import Made
 from .plan import Options, Plan
@@ -35,10 +37,10 @@ from .pull import Pulled, Which, pull_folder, pull_wasm
 from .push import OCTETS, Pushed, What, push, time_text
 from .reader import Reader
 from .settings import Settings
+from .tags import all_tags
 from .tree import Referrer, read_tree
 
 AnyPlace: TypeAlias = Place | str
-_PAGE: Final = 1000  # tags that are asked for at once
 
 
 def warn_user(text: str) -> None:
@@ -66,6 +68,7 @@ class Verbs:
     ) -> None:
         self.settings = settings or Settings()
         self._runtime, self._listener = runtime, listener
+        self._warn = warn
         self._opener = Opener(self.settings, runtime, warn)
 
     def close(self) -> None:
@@ -111,13 +114,8 @@ class Verbs:
 
     async def tags(self, place: AnyPlace) -> list[str]:
         """All tags of a repository, in byte order.  Raises NameUnknown."""
-        found: list[str] = []
         async with self.open(place) as repository:
-            while True:
-                page = await repository.tags(found[-1] if found else "", _PAGE)
-                found += page
-                if len(page) < _PAGE:
-                    return found
+            return await all_tags(repository)
 
     async def repositories(self, host: str) -> list[str]:
         """The names of all repositories that a registry lists."""
@@ -336,6 +334,40 @@ class Verbs:
                     await repository.blob_put(descriptor, source)
                 await repository.flush()
         return Blob(at.at(read.digest), descriptor)
+
+    # ---- packages
+
+    async def versions(self, package: str, registry: str | None = None) -> Versions:
+        """The versions of ``namespace:name``, in the registry that its namespace belongs to.
+
+        `registry` is the domain to ask instead.  Raises PackageInvalid; NameUnknown.
+        """
+        name = PackageName.parse(package)
+        place = await self._package(name, registry)
+        async with self.open(place) as repository:
+            return await read_versions(repository, name, place)
+
+    async def release(
+        self, package: str, registry: str | None = None, *, prereleases: bool = False
+    ) -> Release:
+        """One release, ``namespace:name@version``, or without a version the newest.
+
+        Raises PackageInvalid, VersionInvalid; PackageUnknown, NameUnknown; ArtifactInvalid.
+        """
+        spec = PackageSpec.parse(package)
+        place = await self._package(spec.package, registry)
+        async with self.open(place) as repository:
+            versions = await read_versions(repository, spec.package, place)
+            return await read_release(repository, versions, spec.version, prereleases=prereleases)
+
+    async def fetch_release(self, release: Release, path: str) -> None:
+        """The content of a release as a file that has its name when it is verified."""
+        async with self.open(release.place) as repository:
+            await fetch_file(repository, release.content, path, self._runtime, self._listener)
+
+    async def _package(self, package: PackageName, registry: str | None) -> Place:
+        domain = _host(registry or registry_of(package, self.settings.default_registry))
+        return await find_place(self._opener.network, package, domain, self._warn)
 
     # ---- logins
 

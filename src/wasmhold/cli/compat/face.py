@@ -28,16 +28,17 @@ class Face(click.Group):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        with _always_one(f"wasmhold {self.name} --help"):
+        with always_one(f"wasmhold {self.name} --help"):
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with _always_one(f"{ctx.command_path} --help"):
+        with always_one(f"{ctx.command_path} --help"):
             return super().invoke(ctx)
 
 
 @contextmanager
-def _always_one(help_: str) -> Iterator[None]:
+def always_one(help_: str) -> Iterator[None]:
+    """Every error inside ends the program with 1; `help_` is the hint where the error has none."""
     try:
         yield
     except click.UsageError as error:
