@@ -70,8 +70,8 @@ FAULTS = [
     ("x",                                                   "want [[fault]]"),
     ("[[fault]]\noperation='tags'",                         "want [[fault]]"),
     ("[[fault]]\noperation='nonsense'\nerror='500'",        "no such operation"),
-    ("[[fault]]\noperation='tags'\nerror='200'",            "want a status"),
-    ("[[fault]]\noperation='tags'\nerror='NONSENSE'",       "no such code"),
+    ("[[fault]]\noperation='tags'\nerror='200'",            "a status of 400 to 599"),
+    ("[[fault]]\noperation='tags'\nerror='NONSENSE'",       "or one of BLOB_UNKNOWN"),
 ]
 # fmt: on
 
