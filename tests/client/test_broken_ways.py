@@ -177,3 +177,21 @@ def test_credentials_stay_with_the_registry_also_where_it_breaks(registry):
                 assert "bWU6czNjcmV0" not in said  # the same in base 64
             else:
                 assert error in ("401:1", "redirect", "cut=10")
+
+
+def test_a_tag_never_moves_to_what_was_damaged_on_its_way(registry):
+    """Also where what came is a manifest still: of its annotation one letter is another."""
+    source = MemoryRepository(ThreadRuntime())
+
+    async def write():
+        config = await push(source, b"{}")
+        await source.manifest_put(image(config, config, annotations={"x": "y" * 5000}), ["v1"])
+
+    run(write())
+    for seed in range(10):
+        rules = [("manifest-put", "corrupt-request")]
+        with client(runtime=Impatient()) as made, Proxy(registry.host, rules, seed=seed) as proxy:
+            target = made.repository(proxy.host, "damaged/app", to_write=True)
+            with pytest.raises(CopyFailed, match=r"DIGEST_INVALID|MANIFEST_INVALID"):
+                run(copy(source, "v1", target, ["v1"], runtime=made.runtime))
+            assert run(made.repository(registry.host, "damaged/app").resolve("v1")) is None

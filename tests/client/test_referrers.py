@@ -13,7 +13,7 @@ from tests.registries import application
 from wasmhold.client.places.remote import fallback_tag
 from wasmhold.oci import media_types
 from wasmhold.oci.digest import Digest
-from wasmhold.oci.errors import AuthFailed, CannotList, ManifestInvalid, Unreachable
+from wasmhold.oci.errors import AuthFailed, CannotList, DigestMismatch, ManifestInvalid, Unreachable
 from wasmhold.ports.runtime import run
 from wasmhold.testing.covers import covers
 from wasmhold.testing.repository_suite import index, named, push_image
@@ -205,5 +205,12 @@ def test_tags_that_were_not_taken_are_pushed_alone():
             assert server.seen[0].target.endswith("?tag=a&tag=b")
     with recording(lambda seen: Says(201)) as server, client() as made:
         run(made.repository(server.host).manifest_put(index(), ["a"]))
-        # It did not say what it stored: by digest it can be nothing else.
-        assert [line.rpartition("/")[2] for line in server.lines()] == ["a", str(index().digest)]
+        # It does not say what it stored: by digest it can be nothing else.
+        digest = str(index().digest)
+        assert [line.rpartition("/")[2] for line in server.lines()] == [f"{digest}?tag=a", "a"]
+    other = {"Docker-Content-Digest": str(Digest.of(b"damaged on its way"))}
+    for answers in ([other], [answer, other]):
+        todo = list(answers)
+        with recording(lambda seen, todo=todo: Says(201, todo.pop(0))) as server, client() as made:
+            with pytest.raises(DigestMismatch):
+                run(made.repository(server.host).manifest_put(index(), ["a"]))

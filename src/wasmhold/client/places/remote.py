@@ -163,17 +163,11 @@ class RemoteRepository:
 
     async def manifest_put(self, stored: StoredManifest, tags: Sequence[str] = ()) -> None:
         manifest = checked(stored)
-        is_plain = stored.digest.algorithm == DEFAULT_ALGORITHM
-        if len(tags) == 1 and is_plain:
-            found = await self._put_by_tag(stored, tags[0])
-        else:
-            # A push by tag is taken as sha256 (DS-131); this way several tags are one request.
-            found = await self._put_by_digest(stored, tags)
-            for tag in tags:
-                if tag not in found.tags:
-                    await self._put(stored, tag)
-        if found.digest != stored.digest:
-            raise DigestMismatch(str(stored.digest), str(found.digest))
+        # By digest, so that what was damaged on its way is refused before any tag moves.
+        found = await self._put_by_digest(stored, tags)
+        for tag in tags:
+            if tag not in found.tags:
+                await self._put_by_tag(stored, tag)
         if manifest.subject is not None and found.subject is None:
             entry = manifest.descriptor(stored.digest, len(stored.content)).to_json()
             await self._change_fallback(manifest.subject.digest, lambda them: _with(them, entry))
@@ -182,20 +176,23 @@ class RemoteRepository:
         self, stored: StoredManifest, tags: Sequence[str]
     ) -> res.ManifestStored:
         try:
-            return await self._put(stored, stored.digest, tags)
+            found = await self._put(stored, stored.digest, tags)
         except RemoteError as error:
             algorithm = stored.digest.algorithm
             if algorithm != DEFAULT_ALGORITHM and "DIGEST_INVALID" in error.codes:
                 # It hashes with sha256 whatever was asked for, and finds another digest.
                 raise Unsupported(f"{self.host} keeps no manifests by {algorithm}") from error
             raise
+        _same(stored.digest, found.digest)
+        return found
 
-    async def _put_by_tag(self, stored: StoredManifest, tag: str) -> res.ManifestStored:
+    async def _put_by_tag(self, stored: StoredManifest, tag: str) -> None:
+        """For registries that set no tags with a push by digest (DS-131)."""
         try:
-            return await self._put(stored, tag)
+            found = await self._put(stored, tag)
         except ResponseInvalid:
-            # It does not say what it has stored; by digest it cannot have stored other bytes.
-            return await self._put(stored, stored.digest)
+            return  # it does not say what it has stored
+        _same(stored.digest, found.digest)
 
     async def _put(
         self,
