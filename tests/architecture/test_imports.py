@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
 # Where what is kept apart meets.
 MAY_ALSO_IMPORT = {"client/places/store.py": {"registry", "stores"}}
 # Beside the commands: what takes long to import, and most who import its module never need.
-LAZY = {"client/transport/http.py", "client/opening.py"}
+LAZY = {"client/transport/http.py", "client/opening.py", "client/verbs.py"}
 # Each dependency has one door.
 DOORS = {
     "granian": "servers/granian.py",

@@ -19,7 +19,6 @@ over.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from typing import Final
 
 from ..oci.errors import Fault, FileInvalid, NameInvalid
 from ..oci.reference import parse_name
+from ..oci.suggestions import unknown_key
 from .passwords import fault_of_hash, fault_of_name
 from .rights import ALL, Right
 
@@ -139,13 +139,6 @@ def for_everybody(*, users: bool, anonymous: tuple[Right, ...]) -> Access:
     """The rules without a file: users, where there are any, may do all, others what is said."""
     rules = [Rule("*", None, ALL)] if users else []
     return Access([*rules, Rule("*", (), anonymous, anonymous=True)] if anonymous else rules)
-
-
-def unknown_key(key: str, known: Collection[str], what: str = "key", prefix: str = "") -> str:
-    """What is said of a key that nobody knows: the one that may be meant, behind its `prefix`."""
-    near = difflib.get_close_matches(key, known, 1)
-    hint = f"did you mean {prefix}{near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-    return f"no such {what}; {hint}"
 
 
 def parse_access(document: Mapping[str, object], file: str) -> Access:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..client.credentials import Basic, Given
 from ..client.place import Place
 from ..client.settings import EVERY_HOST, Settings
-from ..oci.errors import Cancelled, InputError, WasmholdError
+from ..oci.errors import Cancelled, WasmholdError
 from ..sync import Client
-from .failing import failure
 from .group import WrongUse
 from .options.client import OPTIONS, PASSWORD, USERNAME
 from .options.sources import resolve_without_file
 from .progress import Progress
 
+if TYPE_CHECKING:
+    from ..client.credentials import Basic, Given
+
+# One JSON object in place of lines for people.
+JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 _MAX_PASSWORD: Final = 65536  # bytes of standard input; a token may be long
 
 
@@ -43,14 +44,13 @@ class Call:
         return self.progress.is_quiet
 
     def place(self, text: str) -> Place:
-        """Raises WrongUse."""
-        try:
-            return self.client.place(text)
-        except InputError as error:
-            raise failure(error) from error
+        """Raises InputError."""
+        return self.client.place(text)
 
     def show(self, document: object, *, err: bool = False) -> None:
         """One JSON document, or one of several, on a line of its own."""
+        import json
+
         click.echo(json.dumps(document), err=err)
 
     def note(self, text: str) -> None:
@@ -115,7 +115,11 @@ def _calling(settings: Settings, progress: Progress, *, is_debugged: bool) -> It
     except (Cancelled, KeyboardInterrupt):
         raise click.Abort from None
     except (WasmholdError, OSError) as error:
+        from .failing import failure
+
         if is_debugged:
+            import traceback
+
             traceback.print_exc()
         if isinstance(error, BrokenPipeError):
             raise
@@ -133,11 +137,17 @@ def _settings(flags: Mapping[str, Any]) -> Settings:
         plain_http=EVERY_HOST if value["plain-http"] else (),
         ca_file=value["ca-file"],
         insecure=value["insecure"],
-        credentials=None if login is None else Given(login),
+        credentials=None if login is None else _given(login),
         credentials_file=value["registry-config"],
         concurrency=value["concurrency"],
         retries=value["retries"],
     )
+
+
+def _given(login: Basic) -> Given:
+    from ..client.credentials import Given
+
+    return Given(login)
 
 
 def _login(user: str | None, *, password_stdin: bool) -> Basic | None:
@@ -148,6 +158,8 @@ def _login(user: str | None, *, password_stdin: bool) -> Basic | None:
     password = read_password() if password_stdin else os.environ.get(PASSWORD.variable)
     if password is None:
         raise WrongUse(f"--username wants --password-stdin, or {PASSWORD.variable}")
+    from ..client.credentials import Basic
+
     return Basic(user, password)
 
 

@@ -6,28 +6,45 @@ import os
 import sys
 from collections.abc import Mapping
 from importlib import import_module
+from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
 from .. import __version__
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Commands: TypeAlias = Mapping[str, tuple[str, str]]  # name to ``module:attribute``, short help
+
 
 class LazyGroup(click.Group):
-    def __init__(self, places: Mapping[str, str], **attributes: object) -> None:
+    def __init__(self, commands: Commands, **attributes: object) -> None:
         super().__init__(**attributes)  # type: ignore[arg-type]
-        self._places = places
+        self._commands = commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(self._places)
+        return sorted(self._commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = self._places.get(cmd_name)
-        if place is None:
+        found = self._commands.get(cmd_name)
+        if found is None:
             return None
-        module, _, name = place.partition(":")
-        command = getattr(import_module(module), name)
+        module, _, name = found[0].partition(":")
+        command = getattr(import_module(f".{module}", __package__), name)
         assert isinstance(command, click.Command)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in sorted(self._commands.items())])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        found = sorted(name for name in self._commands if name.startswith(incomplete))
+        items = [CompletionItem(name, help=self._commands[name][1]) for name in found]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 class CommandFailed(click.ClickException):
@@ -48,13 +65,13 @@ class WrongUse(click.UsageError):
         super().__init__(what, click.get_current_context(silent=True))
 
 
-def run(places: Mapping[str, str]) -> int:
+def run(commands: Commands) -> int:
     """Run the program; its exit status.
 
     0 done, 1 failed, 2 wrong use, 3 not found, 4 not authorised, 5 not verified, 130 interrupted.
     """
     try:
-        group(places)(prog_name="wasmhold", standalone_mode=False)
+        group(commands)(prog_name="wasmhold", standalone_mode=False)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "wasmhold"
         return _told(error, f"{command} --help")
@@ -79,10 +96,10 @@ def _told(
     return error.exit_code if status is None else status
 
 
-def group(places: Mapping[str, str]) -> click.Group:
-    """`places`: name of a command to ``module:attribute``."""
+def group(commands: Commands) -> click.Group:
+    """The whole program, as click has it."""
     made = LazyGroup(
-        places,
+        commands,
         name="wasmhold",
         help="The OCI registry and toolkit for WebAssembly.",
         context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,7 +12,6 @@ from .group import WrongUse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 FILES: Final = click.argument("files", nargs=-1, required=True, metavar="FILE...")
 
 

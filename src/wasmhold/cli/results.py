@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ..client.pull import Pulled
-from ..client.push import Pushed
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from .calling import Call
+
+if TYPE_CHECKING:
+    from ..client.pull import Pulled
+    from ..client.push import Pushed
 
 
 def say_pushed(call: Call, pushed: Pushed, *, as_json: bool) -> None:

@@ -1,20 +1,23 @@
-"""Opens places: one network, one set of credentials, and what of it is needed when it is."""
+"""Opens places: one network and one set of credentials for all of them.
+
+What a kind of place needs is imported when one is opened: a layout needs no network.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
-from .credentials import Chain, Credentials, GitHubToken, UserCredentials
-from .network import Network
 from .place import Place, PlaceKind
-from .places.archive import open_archive
-from .places.layout import open_layout
-from .places.remote import RemoteRepository
 from .settings import Settings
-from .transport import HttpTransport, Options
+
+if TYPE_CHECKING:
+    from .credentials import Credentials, UserCredentials
+    from .network import Network
 
 
 class SystemRandomness:
@@ -30,26 +33,43 @@ class Opener:
     def __init__(
         self, settings: Settings, runtime: ClientRuntime, warn: Callable[[str], None]
     ) -> None:
-        self.settings, self.runtime = settings, runtime
+        self.settings, self.runtime, self.warn = settings, runtime, warn
         self.randomness = SystemRandomness()
-        self.transport = HttpTransport(
-            Options(
-                environ=settings.environ,
-                ca_file=settings.ca_file,
-                insecure=settings.insecure,
-                connect_timeout_s=settings.connect_timeout_s,
-                read_timeout_s=settings.read_timeout_s,
-            )
+
+    @cached_property
+    def user(self) -> UserCredentials:
+        from .credentials import UserCredentials
+
+        settings = self.settings
+        return UserCredentials.load(
+            settings.environ, self.runtime, self.warn, settings.credentials_file
         )
-        self.user = UserCredentials.load(settings.environ, runtime, warn, settings.credentials_file)
-        self.credentials: Credentials = settings.credentials or Chain(
-            self.user, GitHubToken(settings.environ)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        from .credentials import Chain, GitHubToken
+
+        given = self.settings.credentials
+        return given or Chain(self.user, GitHubToken(self.settings.environ))
+
+    @cached_property
+    def network(self) -> Network:
+        from .network import Network
+        from .transport import HttpTransport, Options
+
+        settings = self.settings
+        options = Options(
+            environ=settings.environ,
+            ca_file=settings.ca_file,
+            insecure=settings.insecure,
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
         )
-        self.network = Network(
-            self.transport,
-            runtime,
+        return Network(
+            HttpTransport(options),
+            self.runtime,
             self.randomness,
-            warn,
+            self.warn,
             plain_http=settings.plain_http,
             retries=settings.retries,
         )
@@ -62,19 +82,25 @@ class Opener:
         Raises NameUnknown, StoreUnavailable for a store.
         """
         if place.kind is PlaceKind.LAYOUT:
+            from .places.layout import open_layout
+
             return open_layout(place.where, self.runtime)
         if place.kind is PlaceKind.ARCHIVE:
+            from .places.archive import open_archive
+
             return open_archive(place.where, self.runtime)
         if place.kind is PlaceKind.STORE:
-            # It brings the registry and its store along.
             from .places.store import open_store
 
             return await open_store(
                 place.where, place.name, self.runtime, self.randomness, create=create
             )
+        from .places.remote import RemoteRepository
+
         return RemoteRepository(
             self.network, place.where, place.name, self.credentials, to_write=create
         )
 
     def close(self) -> None:
-        self.transport.close()
+        if "network" in self.__dict__:
+            self.network.transport.close()

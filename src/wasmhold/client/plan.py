@@ -21,11 +21,11 @@ from ..ports.store import StoredManifest
 from .events import Side
 from .failure import blamed
 from .graph import Graph, GraphTooLarge, Platform
+from .settings import CONCURRENCY
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-CONCURRENCY: Final = 8  # things that are asked for, or moved, side by side
 _KEPT: Final = 8 * MIB  # bytes of manifests that are not read a second time
 _PAGE: Final = 1000  # tags of one list
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from .credentials import Credentials
-from .plan import CONCURRENCY
+if TYPE_CHECKING:
+    from .credentials import Credentials
+
+CONCURRENCY: Final = 8  # things that are asked for, or moved, side by side
 
 
 class _EveryHost:

@@ -1,6 +1,7 @@
 """What one can do with places: every method is one command, and one coroutine over the ports.
 
-`wasmhold.client.Client` runs it under asyncio, `wasmhold.sync.Client` without a loop.
+`wasmhold.client.Client` runs it under asyncio, `wasmhold.sync.Client` without a loop.  Each imports
+what it needs when it is called, so that a command starts fast.
 """
 
 from __future__ import annotations
@@ -9,38 +10,31 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import BlobUnknown, ManifestUnknown
-from ..oci.manifest import parse_manifest
-from ..package import PackageName, PackageSpec
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
-from ..ports.store import StoredManifest
-from .catalog import ping, repositories
-from .copy import Copied, Copier
-from .credentials import Basic, Given
-from .events import Listener, Side, nobody
-from .failure import blamed
-from .graph import Platform
-from .inspection import Inspection, inspect_artifact, inspect_file
-from .local import read_file
+from .events import Listener, nobody
 from .opening import Opener
-from .output import fetch, fetch_file
-from .packages import Release, Versions, find_place, read_release, read_versions, registry_of
 from .place import OtherDigest, Place, PlaceInvalid, is_host
-from .places.made import Made
-from .plan import Options, Plan
-from .pull import Pulled, Which, pull_folder, pull_wasm
-from .push import OCTETS, Pushed, What, push, time_text
-from .reader import Reader
 from .settings import Settings
-from .tags import all_tags
-from .tree import Referrer, read_tree
+
+if TYPE_CHECKING:
+    from ..package import PackageName
+    from ..ports.store import StoredManifest
+    from .copy import Copied, Copier
+    from .inspection import Inspection
+    from .packages import Release, Versions
+    from .plan import Options, Plan
+    from .pull import Pulled, Which
+    from .push import Pushed, What
+    from .tree import Referrer
 
 AnyPlace: TypeAlias = Place | str
+_OCTETS: Final = "application/octet-stream"
 
 
 def warn_user(text: str) -> None:
@@ -94,6 +88,9 @@ class Verbs:
             await repository.aclose()
 
     def _options(self, referrers: bool = False, platform: str | None = None) -> Options:
+        from .graph import Platform
+        from .plan import Options
+
         wanted = None if platform is None else Platform.parse(platform)
         return Options(referrers, wanted, self.settings.concurrency)
 
@@ -114,17 +111,23 @@ class Verbs:
 
     async def tags(self, place: AnyPlace) -> list[str]:
         """All tags of a repository, in byte order.  Raises NameUnknown."""
+        from .tags import all_tags
+
         async with self.open(place) as repository:
             return await all_tags(repository)
 
     async def repositories(self, host: str) -> list[str]:
         """The names of all repositories that a registry lists."""
+        from .catalog import repositories
+
         return await repositories(self._opener.network, _host(host), self._opener.credentials)
 
     async def referrers(
         self, place: AnyPlace, artifact_type: str | None = None, *, depth: int = 1
     ) -> list[Referrer]:
         """What refers to the place, and, with more `depth`, to that.  Raises CannotList."""
+        from .tree import read_tree
+
         at = self.place(place)
         async with self.open(at) as repository:
             subject = await self._resolve(repository, at)
@@ -141,6 +144,8 @@ class Verbs:
 
         They are verified at the end alone.  Raises BlobUnknown; CopyFailed.
         """
+        from .output import fetch
+
         at = self.place(place)
         async with self.open(at) as repository:
             descriptor = await _blob(repository, at)
@@ -149,6 +154,8 @@ class Verbs:
 
     async def blob_file(self, place: AnyPlace, path: str) -> Descriptor:
         """The same as a file that has its name when it is verified."""
+        from .output import fetch_file
+
         at = self.place(place)
         async with self.open(at) as repository:
             descriptor = await _blob(repository, at)
@@ -159,6 +166,9 @@ class Verbs:
         self, place: AnyPlace, *, platform: str | None = None, download: bool = False
     ) -> Inspection:
         """What a place holds; with `download` also what only the bytes of the layer tell."""
+        from .inspection import inspect_artifact
+        from .pull import Which
+
         at = self.place(place)
         async with self.open(at) as repository:
             return await inspect_artifact(
@@ -167,6 +177,8 @@ class Verbs:
 
     async def inspect_file(self, path: str) -> Inspection:
         """What a WebAssembly file is.  Raises FileInvalid; WasmInvalid."""
+        from .inspection import inspect_file
+
         return await self._runtime.offload(inspect_file, path)
 
     # ---- pull
@@ -179,6 +191,8 @@ class Verbs:
         `mode` is that of a new file, less the umask.  Raises NotWasm, Ambiguous, ArtifactInvalid,
         CopyFailed.
         """
+        from .pull import Which, pull_wasm
+
         at = self.place(place)
         async with self.open(at) as repository:
             return await pull_wasm(
@@ -194,6 +208,8 @@ class Verbs:
 
     async def pull_folder(self, place: AnyPlace, folder: str, which: Which | None = None) -> Pulled:
         """All layers with a title, as files below `folder`.  Raises as `pull`."""
+        from .pull import Which, pull_folder
+
         at = self.place(place)
         async with self.open(at) as repository:
             return await pull_folder(
@@ -213,6 +229,8 @@ class Verbs:
 
         Raises FileInvalid, WasmInvalid, ArtifactInvalid, DigestMismatch, CopyFailed.
         """
+        from .push import What, push, time_text
+
         at, what = self.place(place), what or What()
         if what.created is None:
             created = time_text(self._runtime.now(), self.settings.environ)
@@ -226,6 +244,8 @@ class Verbs:
         self, files: Sequence[str], place: AnyPlace, what: What | None = None
     ) -> Pushed:
         """Push an artifact that refers to the place.  Raises as `push`; ManifestUnknown."""
+        from .push import What
+
         at = self.place(place)
         subject = await self.resolve(at)
         about = replace(what or What(), subject=subject)
@@ -266,6 +286,8 @@ class Verbs:
     async def _copier(
         self, source: AnyPlace, destination: AnyPlace, referrers: bool, platform: str | None
     ) -> AsyncIterator[tuple[Copier, Place, Place]]:
+        from .copy import Copier
+
         start, end = self.place(source), self.place(destination)
         options = self._options(referrers, platform)
         async with self.open(start) as from_there, self.open(end, create=True) as to_there:
@@ -305,6 +327,9 @@ class Verbs:
         self, content: bytes, place: AnyPlace, media_type: str | None = None
     ) -> Descriptor:
         """Store a manifest, byte for byte.  Raises ManifestInvalid, DigestMismatch."""
+        from ..oci.manifest import parse_manifest
+        from ..ports.store import StoredManifest
+
         at = self.place(place)
         manifest = parse_manifest(content, media_type)
         algorithm = at.digest.algorithm if at.digest else "sha256"
@@ -319,12 +344,18 @@ class Verbs:
 
     async def put_blob(self, path: str, place: AnyPlace) -> Blob:
         """Put the bytes of a file into a repository.  Raises FileInvalid, DigestMismatch."""
+        from .events import Side
+        from .failure import blamed
+        from .local import read_file
+        from .places.made import Made
+        from .reader import Reader
+
         at = self.place(place)
         algorithm = at.digest.algorithm if at.digest else "sha256"
         read = await self._runtime.offload(read_file, path, algorithm)
         if at.digest is not None and at.digest != read.digest:
             raise OtherDigest(str(at.digest), str(read.digest))
-        descriptor = Descriptor(OCTETS, read.digest, read.size)
+        descriptor = Descriptor(_OCTETS, read.digest, read.size)
         made = Made(self._runtime, path)
         made.files[read.digest] = (path, read.size)
         source = Reader(made, descriptor, self._runtime, self._listener, lambda: False)
@@ -342,6 +373,9 @@ class Verbs:
 
         `registry` is the domain to ask instead.  Raises PackageInvalid; NameUnknown.
         """
+        from ..package import PackageName
+        from .packages import read_versions
+
         name = PackageName.parse(package)
         place = await self._package(name, registry)
         async with self.open(place) as repository:
@@ -354,6 +388,9 @@ class Verbs:
 
         Raises PackageInvalid, VersionInvalid; PackageUnknown, NameUnknown; ArtifactInvalid.
         """
+        from ..package import PackageSpec
+        from .packages import read_release, read_versions
+
         spec = PackageSpec.parse(package)
         place = await self._package(spec.package, registry)
         async with self.open(place) as repository:
@@ -362,10 +399,14 @@ class Verbs:
 
     async def fetch_release(self, release: Release, path: str) -> None:
         """The content of a release as a file that has its name when it is verified."""
+        from .output import fetch_file
+
         async with self.open(release.place) as repository:
             await fetch_file(repository, release.content, path, self._runtime, self._listener)
 
     async def _package(self, package: PackageName, registry: str | None) -> Place:
+        from .packages import find_place, registry_of
+
         domain = _host(registry or registry_of(package, self.settings.default_registry))
         return await find_place(self._opener.network, package, domain, self._warn)
 
@@ -376,6 +417,9 @@ class Verbs:
 
         Raises AuthFailed, RemoteError, Unreachable; FileInvalid, HelperFailed.
         """
+        from .catalog import ping
+        from .credentials import Basic, Given
+
         auth = Basic(user, password)
         await ping(self._opener.network, _host(host), Given(auth))
         return await self._opener.user.store(host, auth)
@@ -397,7 +441,7 @@ async def _blob(repository: Repository, place: Place) -> Descriptor:
     size = await repository.blob_size(place.digest)
     if size is None:
         raise BlobUnknown(repository.place, str(place.digest))
-    return Descriptor(OCTETS, place.digest, size)
+    return Descriptor(_OCTETS, place.digest, size)
 
 
 async def _planned(copier: Copier, start: Place, end: Place, all_tags: bool) -> Plan:

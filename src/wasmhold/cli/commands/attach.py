@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from ..calling import Call, ClientCommand
-from ..making import FILES, JSON, of_layers, what_of
+from ..calling import JSON, Call, ClientCommand
+from ..making import FILES, of_layers, what_of
 from ..results import say_pushed
 
 

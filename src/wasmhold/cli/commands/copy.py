@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from ...client.copy import Copied
 from ...client.place import Place, PlaceKind
-from ...client.plan import Plan
-from ..calling import Call, ClientCommand
+from ..calling import JSON, Call, ClientCommand
 from ..group import WrongUse
-from ..making import JSON
 from ..words import amount, size
+
+if TYPE_CHECKING:
+    from ...client.copy import Copied
+    from ...client.plan import Plan
 
 
 @click.command("copy", cls=ClientCommand, short_help="copy content from place to place")

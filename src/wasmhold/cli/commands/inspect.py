@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from ...client.inspection import Inspection
-from ..calling import Call, ClientCommand
-from ..making import JSON
+from ..calling import JSON, Call, ClientCommand
 from ..words import size
+
+if TYPE_CHECKING:
+    from ...client.inspection import Inspection
 
 
 @click.command(cls=ClientCommand, short_help="say what a file or a place holds")

@@ -7,9 +7,8 @@ from typing import BinaryIO
 import click
 
 from ...oci.limits import MANIFEST
-from ..calling import Call, ClientCommand
+from ..calling import JSON, Call, ClientCommand
 from ..group import WrongUse
-from ..making import JSON
 from ..results import say_descriptor
 from ..streams import write_out
 

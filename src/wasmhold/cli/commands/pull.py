@@ -7,8 +7,7 @@ import os
 import click
 
 from ...client.pull import Which
-from ..calling import Call, ClientCommand
-from ..making import JSON
+from ..calling import JSON, Call, ClientCommand
 from ..results import say_pulled
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from ...client.tree import Referrer
 from ...oci.limits import GRAPH_DEPTH
-from ..calling import Call, ClientCommand
-from ..making import JSON
+from ..calling import JSON, Call, ClientCommand
+
+if TYPE_CHECKING:
+    from ...client.tree import Referrer
 
 
 @click.command(cls=ClientCommand, short_help="show what refers to an artifact, as a tree")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..calling import Call, ClientCommand
-from ..making import JSON
+from ..calling import JSON, Call, ClientCommand
 
 
 @click.command(cls=ClientCommand, short_help="list the repositories of a registry")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from ...oci.reference import parse_tag
-from ..calling import Call, ClientCommand
-from ..making import JSON
+from ..calling import JSON, Call, ClientCommand
 from ..results import say_descriptor
 
 

@@ -21,10 +21,9 @@ from ...client.push import PushFormat, What
 from ...client.settings import EVERY_HOST, Settings
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
-from ..calling import Call, ClientCommand
+from ..calling import JSON, Call, ClientCommand
 from ..commands.completion import completion
 from ..group import CommandFailed, WrongUse
-from ..making import JSON
 from ..progress import Progress
 from .face import Face, help_
 

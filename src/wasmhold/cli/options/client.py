@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...client.place import is_host
-from ...client.plan import CONCURRENCY
+from ...client.settings import CONCURRENCY
 from .kinds import FILE, SWITCH, TEXT, Kind, whole
 from .option import Option
 

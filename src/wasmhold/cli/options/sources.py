@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ...auth.access import unknown_key
 from ...oci.document import parse_object
 from ...oci.errors import ManifestInvalid
 from ...oci.limits import MIB
+from ...oci.suggestions import unknown_key
 from ..group import WrongUse
 from . import client
 from .kinds import FILE, Value
