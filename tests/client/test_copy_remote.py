@@ -54,6 +54,10 @@ PAIRS = [
         for peer in ("olareg", "distribution")
         for pair in (("ours", peer), (peer, "ours"))
     ),
+    *(
+        pytest.param(*pair, marks=[pytest.mark.peer, needs("olareg"), needs("distribution")])
+        for pair in (("olareg", "distribution"), ("distribution", "olareg"))
+    ),
 ]
 
 
