@@ -92,5 +92,6 @@ class Client:
     versions = _blocking(Verbs.versions)
     release = _blocking(Verbs.release)
     fetch_release = _blocking(Verbs.fetch_release)
+    diagnose = _blocking(Verbs.diagnose)
     login = _blocking(Verbs.login)
     logout = _blocking(Verbs.logout)

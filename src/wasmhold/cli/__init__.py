@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "completion": ("commands.completion:completion", "print the completion script of a shell"),
     "copy": ("commands.copy:copy", "copy content from place to place"),
     "delete": ("commands.delete:delete", "delete a tag, or a manifest by its digest"),
+    "doctor": ("commands.doctor:doctor", "say what is wrong between us and a place"),
     "fsck": ("commands.fsck:fsck", "check every byte and every reference"),
     "gc": ("commands.gc:gc", "remove what nothing refers to"),
     "hash": ("commands.hash:hash_", "make a line of a password file"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from .asynchronous import Client
     from .copy import Copied
+    from .diagnosis import Finding
     from .failure import CopyFailed
     from .inspection import Inspection
     from .packages import PackageUnknown, Release, Versions
@@ -27,6 +28,7 @@ _PLACES: Final = {
     "Copied": "copy",
     "CopyFailed": "failure",
     "EVERY_HOST": "settings",
+    "Finding": "diagnosis",
     "Inspection": "inspection",
     "PackageUnknown": "packages",
     "Place": "place",
@@ -48,6 +50,7 @@ __all__ = [
     "Client",
     "Copied",
     "CopyFailed",
+    "Finding",
     "Inspection",
     "PackageUnknown",
     "Place",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..package import PackageName
     from ..ports.store import StoredManifest
     from .copy import Copied, Copier
+    from .diagnosis import Finding
     from .inspection import Inspection
     from .packages import Release, Versions
     from .plan import Options, Plan
@@ -409,6 +410,15 @@ class Verbs:
 
         domain = _host(registry or registry_of(package, self.settings.default_registry))
         return await find_place(self._opener.network, package, domain, self._warn)
+
+    # ---- help
+
+    async def diagnose(self, place: AnyPlace | None = None) -> list[Finding]:
+        """What is between us and a place, step by step, up to the first that is not well."""
+        from .diagnosis import diagnose
+
+        at = None if place is None else self.place(place)
+        return [found async for found in diagnose(self._opener, at)]
 
     # ---- logins
 
