@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 from urllib.parse import parse_qs
@@ -104,6 +104,7 @@ class Tokens:
         self.given = 0  # tokens so far
         self._modes, self._users, self._realm = modes, users, realm
         self._tokens: dict[str, _Token] = {}
+        self._identities: dict[str, str] = {}
 
     def forget(self) -> None:
         """No token that was given is taken any more."""
@@ -130,18 +131,31 @@ class Tokens:
             )
         return token.user
 
-    def answer(self, request: Request) -> tuple[int, dict[str, object]]:
-        """Status and JSON of the answer to who asks for a token."""
-        if request.method != "GET":
-            return 405, {"details": "ask with GET"}
+    def identity(self, user: str) -> str:
+        """An identity token of `user`, which buys further tokens in place of the password."""
+        token = secrets.token_urlsafe(24)
+        self._identities[token] = user
+        return token
+
+    def answer(self, request: Request, content: bytes) -> tuple[int, dict[str, object]]:
+        """Status and JSON for who asks for a token; `content` is the body of a POST."""
+        if request.method == "POST":
+            form = parse_qs(content.decode("latin-1"))
+            user = self._identities.get(form.get("refresh_token", [""])[0])
+            if user is None:
+                return 401, {"details": "this identity token is not valid"}
+            return 200, self._give(user, form.get("scope", []))
         user = None
         authorization = field(request.fields, b"authorization")
         if authorization is not None:
             user, password = parse_basic(authorization) or ("", b"")
             if user not in self._users or not _fits(password, self._users[user]):
                 return 401, {"details": "incorrect username or password"}
+        return 200, self._give(user, parse_qs(request.query).get("scope", []))
+
+    def _give(self, user: str | None, scopes: Sequence[str]) -> dict[str, object]:
         grants = set()
-        for scope in parse_qs(request.query).get("scope", []):
+        for scope in scopes:
             for resource in scope.split():
                 kind, _, rest = resource.partition(":")
                 name, _, actions = rest.rpartition(":")
@@ -152,4 +166,4 @@ class Tokens:
         secret = secrets.token_urlsafe(24)
         self._tokens[secret] = _Token(user, frozenset(grants))
         self.given += 1
-        return 200, {"token": secret, "expires_in": LIFE_S}
+        return {"token": secret, "expires_in": LIFE_S}

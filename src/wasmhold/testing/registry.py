@@ -88,10 +88,11 @@ class AsgiRegistry:
             scope["method"], path, scope["query_string"].decode("latin-1"), scope["headers"]
         )
         body = RequestBody(receive, framing(scope, request.fields)[1], SEND_IDLE_S)
+        content = b"".join([chunk async for chunk in body])
         if path == TOKENS:
-            response = _json(*self.logins.tokens.answer(request))
+            response = _json(*self.logins.tokens.answer(request, content))
         else:
-            response = self._simulations(request.method, b"".join([c async for c in body]))
+            response = self._simulations(request.method, content)
         await Answer(response, send, SEND_IDLE_S).send()
 
     def _simulations(self, method: str, content: bytes) -> Response:
@@ -152,6 +153,10 @@ class Registry(Simulating[Action]):
     @auth.setter
     def auth(self, mode: Mode) -> None:
         self._background.call(setattr, self._served.logins, "mode", mode)
+
+    def identity_token(self, user: str) -> str:
+        """What docker keeps as ``identitytoken``: with it a client gets tokens in ``bearer``."""
+        return self._background.call(self._served.logins.tokens.identity, user)
 
     def forget_tokens(self) -> None:
         """No token that was given so far is taken any more."""
