@@ -36,7 +36,7 @@ def server() -> Iterator[Server]:
 def component(tmp_path_factory) -> Path:
     """A component of 10 MB and more: a Python one, where componentize-py is on PATH.
 
-    Elsewhere the same size of other bytes: the clients do not look inside.
+    Elsewhere one that is a custom section of the same size: wkg looks at the sections.
     """
     folder = tmp_path_factory.mktemp("component")
     built = folder / "hello.wasm"
@@ -54,8 +54,11 @@ def component(tmp_path_factory) -> Path:
             cwd=folder,
         )
     else:
-        print("componentize-py is not on PATH: random bytes stand for the component")
-        built.write_bytes(b"\0asm\x0d\0\x01\0" + os.urandom(12 << 20))
+        print("componentize-py is not on PATH: random bytes in a section stand for the code")
+        section = b"\x04fill" + os.urandom(12 << 20)
+        # Its length as LEB128, in five bytes.
+        size = bytes(len(section) >> 7 * i & 0x7F | 0x80 for i in range(4)) + b"\0"
+        built.write_bytes(b"\0asm\x0d\0\x01\0" + b"\0" + size + section)
     assert built.stat().st_size > 10_000_000
     return built
 

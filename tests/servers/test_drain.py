@@ -16,6 +16,7 @@ import pytest
 
 from tests.certificates import Authority
 from tests.registries import serving
+from wasmhold.stores.directory.paths import FORMAT
 from wasmhold.testing.covers import covers
 
 MIB = 1 << 20
@@ -94,15 +95,12 @@ def test_ctrl_c_reaches_workers_too_and_is_no_failure(workers, tmp_path):
 
 
 def test_a_worker_that_cannot_start_again_says_why(tmp_path):
-    passwords = tmp_path / "htpasswd"
-    passwords.write_text("")
-    store = ("--root", str(tmp_path / "registry"), "--htpasswd", str(passwords))
-    with serving("--log", "off", store=store) as server:
-        passwords.write_text("this is no line of such a file\n")
+    with serving("--log", "off", store=("--root", str(tmp_path))) as server:
+        (tmp_path / FORMAT).write_text('{"format": 2}')
         os.kill(server.pids()[-1], signal.SIGKILL)
         assert server.process.wait(30) == 1
         log = server.log.read_text()
-        assert f"a worker cannot start: {passwords}: " in log
+        assert f"a worker cannot start: {FORMAT} says format 2" in log
         assert "the server ends" in log
         assert "Traceback" not in log
 

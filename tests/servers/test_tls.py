@@ -26,6 +26,7 @@ from tests.registries import Server, serving
 from wasmhold.oci.errors import FileInvalid
 from wasmhold.servers import tls
 from wasmhold.servers.tls import Certificate
+from wasmhold.stores.directory.paths import FORMAT
 from wasmhold.testing.covers import covers
 from wasmhold.testing.senders import to_url
 from wasmhold.testing.transcript import parse, replay
@@ -501,17 +502,16 @@ def test_in_memory_a_new_certificate_waits_for_a_restart(authority):
 
 
 def test_new_workers_that_do_not_start_leave_the_old_ones_in_place(authority, tmp_path):
-    passwords = tmp_path / "htpasswd"
-    passwords.write_text("")
-    store = ["--root", str(tmp_path / "registry"), "--htpasswd", str(passwords)]
-    with serving(*flags(authority.files()), store=store) as server:
+    root = tmp_path / "registry"
+    with serving(*flags(authority.files()), store=["--root", str(root)]) as server:
         number, before = serial(server.port, authority), set(server.pids())
-        passwords.write_text("this is no line of such a file\n")
+        known = (root / FORMAT).read_text()
+        (root / FORMAT).write_text('{"format": 2}')
         authority.files()
         server.process.send_signal(signal.SIGHUP)
         until(lambda: "no worker started with the new one" in server.log.read_text())
         assert serial(server.port, authority) == number
-        passwords.write_text("")
+        (root / FORMAT).write_text(known)
         until(lambda: set(server.pids()) == before)
         server.process.send_signal(signal.SIGHUP)
         until(lambda: serial(server.port, authority) != number)
