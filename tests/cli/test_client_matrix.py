@@ -153,6 +153,38 @@ def test_matrix(mode, way, who, pull, push, said, registry, here):
     assert DENIED in (pull, push) or said is None
 
 
+# fmt: off
+ORDER = [
+    # by flags, by variables, by the file, status
+    (ME,        WRONG,        WRONG,       ALLOWED),
+    (WRONG,     ME,           ME,          DENIED),
+    (None,      ME,           WRONG,       ALLOWED),
+    (None,      WRONG,        ME,          DENIED),
+    (None,      None,         ME,          ALLOWED),
+]
+# fmt: on
+
+
+@covers("ZL-112")
+@pytest.mark.parametrize(("by_flags", "by_variables", "by_file", "status"), ORDER)
+def test_flags_go_before_variables_and_those_before_files(
+    by_flags, by_variables, by_file, status, registry, here
+):
+    registry.auth = "none"
+    done("push", "app.txt", f"{registry.host}/demo/app:v1")
+    registry.auth = "basic"
+    giver = Giver(registry, here)
+    options, given, _ = giver.flags(by_flags) if by_flags else ([], b"", {})
+    variables = {
+        **giver.file(by_file)[2],
+        **(giver.variables(by_variables)[2] if by_variables else {}),
+    }
+    ran = wasmhold(
+        "resolve", f"{registry.host}/demo/app:v1", *options, given=given, variables=variables
+    )
+    assert ran.status == status, ran.err
+
+
 @covers("ZL-107")
 @pytest.mark.parametrize("mode", ["basic", "bearer"])
 def test_a_redirect_to_another_host_takes_no_credentials_along(mode, registry, here):
