@@ -125,6 +125,8 @@ def test_what_is_no_wasm_is_refused_before_a_request(here, format_):
     ran = wasmhold("push", "notes.txt", "127.0.0.1:1/a:1", "--format", format_)
     assert ran.status == 1
     assert "notes.txt: not a WebAssembly binary" in ran.err
+    Path("broken.wasm").write_text("hello")
+    assert wasmhold("push", "broken.wasm", "127.0.0.1:1/a:1").status == 1
     forced = wasmhold("push", "notes.txt", "oci:layout:1", "--format", format_, "--force")
     assert forced.status == 0
 

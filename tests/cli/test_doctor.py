@@ -67,7 +67,7 @@ def test_the_first_step_that_fails_is_told(host, place, options, step, said):
     assert ran.status == 1
     assert wrong[0]["step"] == step
     assert said in wrong[0]["told"]
-    assert ran.err.startswith(f"error: {step}: ")
+    assert f"error: {step}: " in ran.err
     assert f"hint: {wrong[0]['hint']}\n" in ran.err
 
 

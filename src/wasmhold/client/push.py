@@ -125,7 +125,8 @@ def build(files: Sequence[LocalFile], place: Place, what: What) -> Artifact:
 
     Raises WasmInvalid for what is no WebAssembly; ArtifactInvalid for what does not go together.
     """
-    is_wasm = len(files) == 1 and files[0].binary is not None
+    # What is called so and is none is more likely broken than meant as a layer.
+    is_wasm = len(files) == 1 and (files[0].binary is not None or files[0].path.endswith(".wasm"))
     as_layer = what.artifact_type or what.media_type or what.subject is not None
     chosen = what.format or (PushFormat.CNCF if is_wasm and not as_layer else PushFormat.FILES)
     if chosen is PushFormat.FILES:
