@@ -21,7 +21,7 @@ cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
 for client in oras wkg; do
   cp "$(command -v $client)" "$root/usr/local/bin/"
 done
-rm -rf "$root/src"
+rm -rf "$root/src" "$root/root/.local" "$root/opt/wasmhold"
 git clone -q "$here" "$root/src"
 mountpoint -q "$root/proc" || mount -t proc proc "$root/proc"
 mountpoint -q "$root/dev" || mount --rbind /dev "$root/dev"
