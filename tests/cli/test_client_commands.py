@@ -363,6 +363,22 @@ def test_with_debug_there_is_a_traceback(here):
     assert "Traceback" in ran.err
 
 
+def test_a_fault_of_our_own_is_no_traceback(here, monkeypatch):
+    monkeypatch.setattr("wasmhold.client.opening.Opener.open", lambda *_, **__: 1 / 0)
+    ran = wasmhold("resolve", "oci:none:1")
+    assert ran.status == 1
+    assert ran.err.startswith("error: a fault of wasmhold itself: ZeroDivisionError")
+    assert "--debug" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_what_a_killed_pull_has_left_is_removed_by_the_next(here):
+    done("push", "app.wasm", "oci:layout:1")
+    Path(".wasmhold-0123.part").write_bytes(b"half")
+    done("pull", "oci:layout:1", "-o", "out.wasm")
+    assert not list(Path().glob(".wasmhold-*"))
+
+
 @covers("WO-037")
 def test_a_name_without_a_host_is_in_the_default_registry(name, here):
     host, _, path = name.partition("/")

@@ -231,6 +231,13 @@ def test_pushing_twice_sends_no_body_and_no_ping(here):
     assert log.count('HEAD "/v2/demo/twice/') >= 4
 
 
+@covers("WO-004b")
+def test_the_documents_say_that_its_types_are_unofficial():
+    docs = Path(__file__).parents[2] / "docs"
+    for page in ("client.md", "artifacts.md"):
+        assert "media types are unofficial" in " ".join((docs / page).read_text().split())
+
+
 @covers("CW-080", "WO-046")
 def test_the_program_itself(host, here):
     command = [sys.executable, "-m", "wasmhold", "wasm-to-oci"]

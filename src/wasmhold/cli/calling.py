@@ -16,7 +16,7 @@ import click
 
 from ..client.place import Place
 from ..client.settings import EVERY_HOST, Settings
-from ..oci.errors import Cancelled, WasmholdError
+from ..oci.errors import Cancelled
 from ..sync import Client
 from .group import WrongUse
 from .options.client import OPTIONS, PASSWORD, USERNAME
@@ -114,15 +114,15 @@ def _calling(settings: Settings, progress: Progress, *, is_debugged: bool) -> It
             yield Call(client, progress, settings.credentials is not None)
     except (Cancelled, KeyboardInterrupt):
         raise click.Abort from None
-    except (WasmholdError, OSError) as error:
-        from .failing import failure
-
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise
+    except Exception as error:
         if is_debugged:
             import traceback
 
             traceback.print_exc()
-        if isinstance(error, BrokenPipeError):
-            raise
+        from .failing import failure
+
         raise failure(error) from error
 
 

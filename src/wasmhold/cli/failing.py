@@ -67,6 +67,9 @@ _TABLE: Final[tuple[tuple[type[WasmholdError], int, str], ...]] = (
 
 def failure(error: BaseException) -> CommandFailed:
     """The program's error for one of the library."""
+    if not isinstance(error, WasmholdError | OSError):
+        what = f"a fault of wasmhold itself: {type(error).__name__}: {error}"
+        return CommandFailed(what, "give the command again with --debug, and report what it shows")
     said, hint = status_and_hint(error)
     if isinstance(error, CopyFailed):
         cause = f"{error.side.value} {error.place}: {error.cause}"

@@ -64,6 +64,7 @@ async def new_file(
     folder, name = target_of(path)
     target = Folder(folder)
     try:
+        await runtime.offload(target.sweep)
         staged = await runtime.offload(target.stage)
         try:
             yield staged.write

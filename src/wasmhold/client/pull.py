@@ -188,6 +188,7 @@ async def pull_folder(
     target = Folder(folder)
     staged = []
     try:
+        await runtime.offload(target.sweep)
         for title, layer in layers.items():
             file = await runtime.offload(target.stage)
             staged.append((title, file))
