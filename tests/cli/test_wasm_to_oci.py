@@ -12,6 +12,7 @@ import pytest
 from tests.cli.program import done, wasmhold
 from tests.registries import serving
 from tests.wasm.binaries import COMPONENT, MODULE
+from wasmhold import __version__
 from wasmhold.cli.compat.wasm_to_oci import parse_duration
 from wasmhold.testing.covers import covers
 
@@ -229,6 +230,25 @@ def test_pushing_twice_sends_no_body_and_no_ping(here):
     assert log.count('PUT "/v2/demo/twice/blobs/uploads/') == 2
     assert log.count('PUT "/v2/demo/twice/manifests/') == 1
     assert log.count('HEAD "/v2/demo/twice/') >= 4
+
+
+@covers("WO-030", "WO-031")
+def test_a_large_file_goes_in_chunks_and_asks_first(here):
+    with Path("large.wasm").open("wb") as file:
+        file.write(MODULE + b"\0\xfe\xff\xff\x1f\x01x")  # a custom section of 64 MiB
+        file.truncate(len(MODULE) + 5 + (64 << 20) - 2)
+    with serving("--log", "text", "--verbosity", "trace") as server:
+        assert face("push", "large.wasm", f"{server.host}/demo/large:1").status == 0
+        server.stop()
+        log = server.log.read_text()
+    assert log.count(" upload-chunk 202 ") == 2
+    first = log.index("/v2/demo/large/blobs/sha256")
+    assert (
+        first
+        < log.index("/v2/demo/large/blobs/uploads/")
+        < log.index('PUT "/v2/demo/large/manifests')
+    )
+    assert f"wasmhold/{__version__}" in log
 
 
 @covers("WO-004b")

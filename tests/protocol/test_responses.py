@@ -247,3 +247,21 @@ def test_every_error_is_in_the_table():
 
     abstract = {errors.InputError, errors.NotFound}
     assert {type(error) for error in ERRORS} == set(below(WasmholdError)) - abstract
+
+
+LOCATION = (b"location", b"/v2/a/blobs/uploads/x")
+STORED = (b"docker-content-digest", str(D).encode())
+
+
+@covers("WO-137")
+@pytest.mark.parametrize(
+    ("operation", "response", "kind"),
+    [
+        (op.StartUpload("a"), Response(200, [LOCATION]), res.UploadStarted),
+        (op.StartUpload("a"), Response(204, [LOCATION]), res.UploadStarted),
+        (op.CommitUpload(AT, D), Response(204, []), res.BlobStored),
+        (op.PutManifest("a", D, "a/b"), Response(204, [STORED]), res.ManifestStored),
+    ],
+)
+def test_other_statuses_that_registries_use(operation, response, kind):
+    assert isinstance(read_response(operation, response), kind)

@@ -49,14 +49,17 @@ def read_response(operation: op.Operation, response: Response, content: bytes = 
             return _manifest(operation, response, content)
         case op.GetBlob() if status in (200, 206):
             return _blob(operation, response)
-        case op.StartUpload() | op.PushBlob() | op.MountBlob() if status == 202:
+        # Some registries answer 200 or 204 to the start, and 204 to the end of an upload (WO-137).
+        case op.StartUpload() | op.PushBlob() | op.MountBlob() if status == 202 or (
+            status in (200, 204) and isinstance(operation, op.StartUpload)
+        ):
             chunk = field(response.fields, b"oci-chunk-min-length")
             return res.UploadStarted(
                 _location(response), int(chunk) if chunk and chunk.isdecimal() else None
             )
         case op.PushBlob() | op.MountBlob() if status == 201:
             return res.BlobStored(operation.name, _digest(response) or operation.digest)
-        case op.CommitUpload() if status == 201:
+        case op.CommitUpload() if status in (201, 204):
             at = operation.at
             name = at.name if isinstance(at, op.UploadLocation) else ""
             return res.BlobStored(name, _digest(response) or operation.digest)
@@ -66,7 +69,7 @@ def read_response(operation: op.Operation, response: Response, content: bytes = 
             return res.UploadStands(_location(response), _held(response, fresh=True))
         case op.CancelUpload() if status == 204:
             return res.UploadCancelled()
-        case op.PutManifest() if status == 201:
+        case op.PutManifest() if status in (201, 204):
             return _manifest_stored(operation, response)
         case op.DeleteManifest() | op.DeleteBlob() if status in (200, 202, 204):
             return res.Deleted()
