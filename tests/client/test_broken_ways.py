@@ -27,7 +27,7 @@ from wasmhold.oci.errors import Cancelled
 from wasmhold.ports.runtime import run
 from wasmhold.testing.proxy import Proxy
 from wasmhold.testing.registry import Registry
-from wasmhold.testing.repository_suite import image, push
+from wasmhold.testing.repository_suite import descriptor_of, image, push
 
 SEED = int(os.environ.get("TRIAL_SEED", "13"))
 SIZE = 1_000_000
@@ -177,6 +177,20 @@ def test_credentials_stay_with_the_registry_also_where_it_breaks(registry):
                 assert "bWU6czNjcmV0" not in said  # the same in base 64
             else:
                 assert error in ("401:1", "redirect", "cut=10")
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_manifest_that_was_damaged_on_its_way_is_sent_once_more(algorithm, registry):
+    source = MemoryRepository(ThreadRuntime())
+    stored = image(descriptor_of(b"{}"), annotations={"x": "y" * 5000}, algorithm=algorithm)
+    run(push(source, b"{}"))
+    run(source.manifest_put(stored, ["v1"]))
+    rules = [("manifest-put", "corrupt-request:1")]
+    with client(runtime=Impatient()) as made, Proxy(registry.host, rules, seed=1) as proxy:
+        target = made.repository(proxy.host, f"again/{algorithm}", to_write=True)
+        run(copy(source, "v1", target, ["v1"], runtime=made.runtime))
+        assert run(target.manifest_get("v1")) == stored
+        assert [passed.status for passed in proxy.passed("manifest-put")] == [400, 201]
 
 
 def test_a_tag_never_moves_to_what_was_damaged_on_its_way(registry):

@@ -8,6 +8,7 @@ the proxy is ours, or the one whose host and port REGISTRY_HOST says.
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import faulthandler
 import os
@@ -24,6 +25,7 @@ from tests.client.graphs import holdings
 from tests.client.remotes import Client
 from tests.client.test_places import PLACES
 from wasmhold.client import uploads
+from wasmhold.client.aio import AsyncioRuntime
 from wasmhold.client.copy import copy_all
 from wasmhold.client.events import Side
 from wasmhold.client.failure import CopyFailed
@@ -39,6 +41,7 @@ from wasmhold.testing.repository_suite import image, index, named, push
 
 LIMIT_S = 60.0  # of one copy; most take a tenth of a second
 ALL = Options(referrers=True, concurrency=4)
+REACH = Reach(read_timeout_s=1)
 
 # fmt: off
 # What may meet which requests.  A list that is damaged and still one has no digest to tell it by.
@@ -59,6 +62,11 @@ UNTOLD = {("tags", "corrupt"), ("referrers", "corrupt"), ("*", "corrupt")}
 class Impatient(ThreadRuntime):
     """Waits as good as never between two tries."""
 
+    async def sleep(self, seconds):
+        await super().sleep(min(seconds, 0.005))
+
+
+class ImpatientLoop(AsyncioRuntime):
     async def sleep(self, seconds):
         await super().sleep(min(seconds, 0.005))
 
@@ -221,7 +229,7 @@ def trial(registry, seed, number):
     kind = chance.choice(list(PLACES))
     folder = Path(tempfile.mkdtemp(prefix="trial"))
     runtime = Impatient()
-    clients = Client(Reach(read_timeout_s=1), runtime=runtime), Client(runtime=Impatient())
+    clients = Client(REACH, runtime=runtime), Client(runtime=Impatient())
     outcome = Outcome(number, f"{way} {kind}", rules, "whole")
     try:
         with Proxy(registry.host, rules, seed=number) as proxy:
@@ -256,11 +264,25 @@ async def _trial(registry, proxy, clients, way, kind, folder, chance, outcome):
         target = clean = PLACES[kind](folder)
     else:
         target, clean = remote(broken, proxy.host, "to"), remote(good, registry.host, "to")
+
+    def with_threads():
+        run(copy_all(source, target, runtime=broken.runtime, options=ALL))
+
+    async def with_a_loop():
+        made = Client(REACH, runtime=ImpatientLoop())
+        try:
+            here, there = remote(made, proxy.host, "from"), remote(made, proxy.host, "to")
+            await copy_all(here, there, runtime=made.runtime, options=ALL)
+        finally:
+            made.transport.close()
+            made.runtime.close()
+
+    attempt = with_threads
+    if way == "down+up" and outcome.number % 2:
+        outcome.way += ", asyncio"
+        attempt = lambda: asyncio.run(with_a_loop())  # noqa: E731
     async with aclosing(source), aclosing(target):
-        error = in_time(
-            lambda: run(copy_all(source, target, runtime=broken.runtime, options=ALL)),
-            lambda: (broken.runtime.cancel(), broken.transport.close()),
-        )
+        error = in_time(attempt, lambda: (broken.runtime.cancel(), broken.transport.close()))
         judge(error, outcome)
         if isinstance(error, TimeoutError):
             return

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from os import PathLike
-from typing import Any, Final
+from typing import Final, TypedDict, Unpack
 
 from ..auth.guard import Guard
 from ..faults import Action, Faults, parse_action
@@ -39,6 +39,25 @@ from .simulating import Simulating, described
 SIMULATIONS: Final = "/_test/simulations"
 
 
+class Options(TypedDict, total=False):
+    """What a registry may be told.
+
+    settings   the rules of `serve`
+    auth       a mode of `wasmhold.testing.logins.Modes`; ``none`` unless it is said
+    users      name to password; ``test`` and ``test`` unless they are given
+    readers    those of them who may only read
+    faults     operation and error of each rule
+    warnings   texts that every answer carries
+    """
+
+    settings: Settings
+    auth: Mode
+    users: Mapping[str, str]
+    readers: Collection[str]
+    faults: Sequence[tuple[str, str]]
+    warnings: Sequence[str]
+
+
 class AsgiRegistry:
     """The registry as an ASGI application, for clients that can do without a socket.
 
@@ -50,32 +69,29 @@ class AsgiRegistry:
         self,
         store: Store | None = None,
         *,
-        settings: Settings | None = None,
-        auth: Mode = "none",
-        users: Mapping[str, str] | None = None,
-        readers: Collection[str] = (),
-        faults: Sequence[tuple[str, str]] = (),
-        warnings: Sequence[str] = (),
         url: str = "http://localhost",
+        **options: Unpack[Options],
     ) -> None:
-        """`store` None: in memory.  `users`: name to password, ``test`` and ``test`` where none are
-        given; those of `readers` may only read.  `faults`: operation and error of each rule.
-        `url`: where clients find it.
+        """`store` None: in memory.  `url`: where clients find it.
 
         Raises RequestInvalid, NameInvalid for faults; ValueError for `auth` and `warnings`.
         """
         runtime = AsyncioRuntime()
         self.faults = Faults()
-        for kind, error in faults:
+        for kind, error in options.get("faults", ()):
             self.faults.simulate(kind, error)
-        users = {"test": "test"} if users is None else users
-        self.logins = Modes(auth, users, readers, runtime, url)
-        store = store or MemoryStore(runtime, SystemRandomness())
+        self.logins = Modes(
+            options.get("auth", "none"),
+            options.get("users", {"test": "test"}),
+            options.get("readers", ()),
+            runtime,
+            url,
+        )
         application = Application(
-            Core(store, settings or Settings()),
+            Core(store or MemoryStore(runtime, SystemRandomness()), options.get("settings")),
             guard=Guard(self.logins),
             faults=self.faults,
-            warnings=warnings,
+            warnings=options.get("warnings", ()),
         )
         self._edge = Edge(application)
 
@@ -118,10 +134,10 @@ def _json(status: int, document: object) -> Response:
 class Registry(Simulating[Action]):
     """An `AsgiRegistry` on a free port of loopback, in a thread of its own."""
 
-    def __init__(self, root: str | PathLike[str] | None = None, **options: Any) -> None:
+    def __init__(self, root: str | PathLike[str] | None = None, **options: Unpack[Options]) -> None:
         """`root`: a directory that keeps the content, which must be there; None: in memory.
 
-        `options` are those of `AsgiRegistry`, and its errors; StoreUnavailable.
+        Raises what `AsgiRegistry` does; StoreUnavailable.
         """
         background = Background()
         self._leave: Callable[[], None] = lambda: None

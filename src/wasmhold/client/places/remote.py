@@ -178,13 +178,23 @@ class RemoteRepository:
         try:
             found = await self._put(stored, stored.digest, tags)
         except RemoteError as error:
-            algorithm = stored.digest.algorithm
-            if algorithm != DEFAULT_ALGORITHM and "DIGEST_INVALID" in error.codes:
-                # It hashes with sha256 whatever was asked for, and finds another digest.
-                raise Unsupported(f"{self.host} keeps no manifests by {algorithm}") from error
-            raise
+            if "DIGEST_INVALID" not in error.codes:
+                raise
+            found = await self._put_once_more(stored, tags)
         _same(stored.digest, found.digest)
         return found
+
+    async def _put_once_more(
+        self, stored: StoredManifest, tags: Sequence[str]
+    ) -> res.ManifestStored:
+        """Another digest came out: it was damaged on its way, or is always hashed with sha256."""
+        try:
+            return await self._put(stored, stored.digest, tags)
+        except RemoteError as error:
+            algorithm = stored.digest.algorithm
+            if algorithm != DEFAULT_ALGORITHM and "DIGEST_INVALID" in error.codes:
+                raise Unsupported(f"{self.host} keeps no manifests by {algorithm}") from error
+            raise
 
     async def _put_by_tag(self, stored: StoredManifest, tag: str) -> None:
         """For registries that set no tags with a push by digest (DS-131)."""
