@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -108,6 +108,7 @@ def _calling(settings: Settings, progress: Progress, *, is_debugged: bool) -> It
     """Errors of the library become those of the program; what was begun is cleared away."""
     try:
         with (
+            closing(progress),
             Client(settings, warn=progress.warn, listener=progress) as client,
             _interruptible(client),
         ):
