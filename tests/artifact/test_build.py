@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wasm import binaries
@@ -233,7 +233,6 @@ BUILDERS = {
 
 @covers("CW-001", "CW-007", "WO-005")
 @pytest.mark.parametrize("builder", BUILDERS)
-@settings(deadline=None)
 @given(
     binary=st.sampled_from([MODULE, COMPONENT, HTTP]), title=TEXT, notes=st.dictionaries(TEXT, TEXT)
 )

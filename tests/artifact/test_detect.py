@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.artifact import manifests as m
@@ -195,7 +195,6 @@ TYPES = sorted({t for (manifest, *_), *_ in SAMPLES for t in (
 
 
 @covers("CW-066")
-@settings(deadline=None)
 @given(
     st.sampled_from(TYPES) | st.none(),
     st.lists(st.sampled_from(TYPES), max_size=4),

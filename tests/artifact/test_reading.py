@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.artifact import manifests as m
@@ -137,7 +137,6 @@ def test_an_index_is_asked_for_a_child_first():
         how_to_read(index, detect(index))
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([manifest for (manifest, *_), *_ in SAMPLES + MORE]),
     st.none() | st.integers(0, 3),

@@ -7,7 +7,7 @@ import json
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.protocol.operations import operations
@@ -110,7 +110,6 @@ def naive(document, user, repository):
 
 
 @covers("OW-160", "OW-161")
-@settings(deadline=None)
 @given(groups, acls, st.booleans(), st.sampled_from([None, *USERS, "g1"]))
 def test_the_longest_rule_wins(groups, acls, also, user):
     document = {"groups": groups, "acls": acls, "anonymous_applies_to_users": also}
@@ -262,7 +261,6 @@ documents = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["users", "groups", "acls"]), documents))
 def test_any_document_is_taken_or_refused(document):
     try:

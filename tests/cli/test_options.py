@@ -338,7 +338,7 @@ def parsed(name, value):
 
 
 @covers("OW-109")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(MAPPINGS, MAPPINGS, MAPPINGS)
 def test_flags_beat_variables_beat_the_file_beats_defaults(flags, variables, file):
     got = resolved(*as_flags(flags), variables=as_variables(variables), file=file)
@@ -358,7 +358,7 @@ def test_flags_beat_variables_beat_the_file_beats_defaults(flags, variables, fil
             assert got[name].value == option.default_value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(MAPPINGS, MAPPINGS)
 def test_what_is_printed_says_the_same_again(flags, file):
     first = resolved(*as_flags(flags), file=file)

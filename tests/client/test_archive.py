@@ -380,7 +380,7 @@ def test_bombs(layout, tmp_path, monkeypatch):
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_change_of_an_archive_is_an_error_or_harmless(tmp_path_factory, data):
     """Flip, cut or repeat: what comes out is an error of ours, or blocks within the file."""
     folder = tmp_path_factory.getbasetemp() / "changed"

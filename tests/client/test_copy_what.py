@@ -524,7 +524,6 @@ async def build(place, steps):
 @given(st.lists(graphs(), min_size=1, max_size=2), st.lists(st.sampled_from(sorted(PLACES)), min_size=2, max_size=4))  # fmt: skip
 @settings(
     max_examples=60,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_graph_through_any_places(tmp_path, parts, path):

@@ -495,7 +495,7 @@ _FAULTS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(_FAULTS, max_size=12), st.sampled_from([0, 1, 3000, 4000, 4001, SIZE]))
 def test_whatever_happens_it_ends_whole_or_with_an_error(faults, size):
     content = DATA[:size]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wasmhold.oci import limits
@@ -48,7 +48,6 @@ def perform(store, operation, reads):
 
 
 @covers("OW-143")
-@settings(deadline=None)
 @given(st.sets(st.text("ab/", min_size=1, max_size=4)), st.data())
 def test_pages_are_full_and_name_what_may_be_read(names, data):
     may = data.draw(st.sets(st.sampled_from(sorted(names)))) if names else set()

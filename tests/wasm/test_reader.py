@@ -3,7 +3,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wasm import binaries as b
@@ -267,7 +267,6 @@ CHANGED = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(
     CHANGED | st.binary() | st.builds(bytes.__add__, st.sampled_from(WHOLE), st.binary()), st.data()
 )
