@@ -21,7 +21,7 @@ from wasmhold.testing.proxy import Proxy
 from wasmhold.testing.registry import Registry
 from wasmhold.testing.repository_suite import pull, push
 from wasmhold.testing.senders import to_url
-from wasmhold.testing.transcript import replay
+from wasmhold.testing.transcript import Exchange, replay
 
 DATA = bytes(range(250)) * 40
 DIGEST = Digest.of(DATA)
@@ -179,6 +179,23 @@ def test_what_passed_is_written_down_without_secrets():
         assert last.fields["authorization"] == "Bearer"
         assert (last.method, last.sent, last.status) == ("PUT", 10000, 201)
         assert last.fields["content-length"] == "10000"
+
+
+def test_credentials_of_any_form_are_not_written_down(registry):
+    with Proxy(registry.host) as proxy, to_url(proxy.url) as send:
+        # fmt: off
+        sent = [
+            # field,               value,           what is written down
+            ("Authorization",       "Basic s3cret", "Basic"),
+            ("Authorization",       "s3cret",       ""),
+            ("Proxy-Authorization", "Bearer s3cret", "Bearer"),
+            ("Cookie",              "a=s3cret; b",  None),
+        ]
+        # fmt: on
+        for name, value, shown in sent:
+            send(Exchange("GET", "/v2/?token=s3cret", [(name, value)], None, False))
+            assert proxy.passed()[-1].fields.get(name.lower()) == shown
+        assert "s3cret" not in repr(proxy.passed())
 
 
 def test_a_redirect_to_another_host_takes_no_credentials_along():
