@@ -39,8 +39,8 @@ docs: setup  ## the table of options in docs/configuration.md
 
 coverage: setup  ## lines and branches of the pure part; fails below 95 %
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q -p no:xdist tests/oci tests/wasm tests/artifact tests/ports tests/protocol tests/registry tests/faults -k "not granian and not uvicorn"
-	$(BIN)/coverage report --fail-under=95 --include='src/wasmhold/oci/*,src/wasmhold/wasm/*,src/wasmhold/artifact/*,src/wasmhold/ports/*,src/wasmhold/protocol/*,src/wasmhold/registry/*,src/wasmhold/faults/*'
+	$(BIN)/coverage run -m pytest -q -p no:xdist tests/oci tests/wasm tests/artifact tests/package tests/ports tests/protocol tests/registry tests/faults -k "not granian and not uvicorn"
+	$(BIN)/coverage report --fail-under=95 --include='src/wasmhold/oci/*,src/wasmhold/wasm/*,src/wasmhold/artifact/*,src/wasmhold/package/*,src/wasmhold/semver.py,src/wasmhold/ports/*,src/wasmhold/protocol/*,src/wasmhold/registry/*,src/wasmhold/faults/*'
 
 model: setup  ## the store's protocol: 300,000 random walks, every bounded interleaving, each guard removed
 	$(BIN)/python -m tests.model walks 300000
@@ -61,6 +61,7 @@ bench: setup  ## figures beside other programs, where they are on PATH
 	$(BIN)/python bench/tls.py
 	$(BIN)/python bench/sizing.py
 	$(BIN)/python bench/client.py
+	$(BIN)/python bench/start.py
 
 conformance: setup  ## the OCI conformance suite, where its program `conformance` is on PATH
 	$(BIN)/python -m pytest -q -rs tests/peers/test_conformance.py

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import done, wasmhold
+from tests.client.recording import Says, recording
 from tests.registries import serving
 from tests.wasm.binaries import COMPONENT, MODULE
 from wasmhold.testing.covers import covers
@@ -377,6 +378,25 @@ def test_what_a_killed_pull_has_left_is_removed_by_the_next(here):
     Path(".wasmhold-0123.part").write_bytes(b"half")
     done("pull", "oci:layout:1", "-o", "out.wasm")
     assert not list(Path().glob(".wasmhold-*"))
+
+
+def test_what_strangers_wrote_does_not_steer_the_terminal(here):
+    def answer(seen):
+        if seen.path.endswith("/tags/list"):
+            return Says(200, {}, json.dumps({"name": "a", "tags": ["1\x1b[2J"]}).encode())
+        if seen.path.endswith("/_catalog"):
+            return Says(200, {}, json.dumps({"repositories": ["a\x9b2J"]}).encode())
+        error = {"errors": [{"code": "X", "message": "\x1b[2J"}]}
+        return Says(400, {}, json.dumps(error).encode())
+
+    with recording(answer) as server:
+        for arguments in (
+            ["tags", f"{server.host}/a"],
+            ["repos", server.host],
+            ["resolve", f"{server.host}/a:1"],
+        ):
+            ran = wasmhold(*arguments)
+            assert all(c.isprintable() or c == "\n" for c in ran.out + ran.err)
 
 
 @covers("WO-037")

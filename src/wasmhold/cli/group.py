@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 
 from .. import __version__
+from .words import plain
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -89,10 +90,10 @@ def run(commands: Commands) -> int:
 def _told(
     error: click.ClickException, hint: str, cause: str | None = None, status: int | None = None
 ) -> int:
-    click.echo(f"error: {error.format_message()}", err=True)
-    if cause is not None:
-        click.echo(f"cause: {cause}", err=True)
-    click.echo(f"hint: {hint}", err=True)
+    for name, text in (("error", error.format_message()), ("cause", cause), ("hint", hint)):
+        if text is not None:
+            # Lines are ours; what stands in them may be a stranger's.
+            click.echo("\n".join(map(plain, f"{name}: {text}".splitlines())), err=True)
     return error.exit_code if status is None else status
 
 

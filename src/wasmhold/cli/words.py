@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers and texts of strangers, as people read them."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def size(count: int) -> str:
             return f"{number:.{0 if unit == 'bytes' else 1}f} {unit}"
         number /= 1024
     return f"{number:.1f} TiB"
+
+
+def plain(text: str) -> str:
+    """One line that cannot steer a terminal, whoever wrote it."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

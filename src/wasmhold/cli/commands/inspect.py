@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..calling import JSON, Call, ClientCommand
-from ..words import size
+from ..words import plain, size
 
 if TYPE_CHECKING:
     from ...client.inspection import Inspection
@@ -51,7 +51,7 @@ def _lines(found: Inspection) -> Iterator[str]:
     }
     for name, value in facts.items():
         if value is not None:
-            yield f"{name + ':':<15}{_plain(value)}"
+            yield f"{name + ':':<15}{plain(value)}"
     lists = {
         "Layers": [f"{of.digest}  {size(of.size)}, {of.media_type}" for of in found.layers or ()],
         "Annotations": [f"{key}={value}" for key, value in (found.annotations or {}).items()],
@@ -67,9 +67,4 @@ def _lines(found: Inspection) -> Iterator[str]:
     for name, values in lists.items():
         if values:
             yield f"{name}:"
-            yield from (f"  {_plain(value)}" for value in values)
-
-
-def _plain(text: str) -> str:
-    """What strangers wrote must not steer the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+            yield from (f"  {plain(value)}" for value in values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..calling import JSON, Call, ClientCommand
+from ..words import plain
 
 
 @click.command(cls=ClientCommand, short_help="list the repositories of a registry")
@@ -18,4 +19,4 @@ def repos(call: Call, host: str, as_json: bool) -> None:
         call.show(found)
     else:
         for name in found:
-            click.echo(name)
+            click.echo(plain(name))

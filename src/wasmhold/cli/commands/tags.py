@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..calling import JSON, Call, ClientCommand
+from ..words import plain
 
 
 @click.command(cls=ClientCommand, short_help="list the tags of a repository")
@@ -18,4 +19,4 @@ def tags(call: Call, place: str, as_json: bool) -> None:
         call.show(found)
     else:
         for tag in found:
-            click.echo(tag)
+            click.echo(plain(tag))
