@@ -83,6 +83,7 @@ class Client:
     put_blob = _blocking(Verbs.put_blob)
     pull = _blocking(Verbs.pull)
     pull_folder = _blocking(Verbs.pull_folder)
+    wasm = _blocking(Verbs.wasm)
     push = _blocking(Verbs.push)
     attach = _blocking(Verbs.attach)
     copy = _blocking(Verbs.copy)
@@ -95,3 +96,13 @@ class Client:
     diagnose = _blocking(Verbs.diagnose)
     login = _blocking(Verbs.login)
     logout = _blocking(Verbs.logout)
+
+
+def fetch_wasm(reference: str, settings: Settings | None = None) -> bytes:
+    """The bytes of a module or component: ``oci://HOST/NAME:TAG``, or any place.
+
+    With the logins of docker and podman.  Raises NotWasm, Ambiguous, ArtifactInvalid; CopyFailed;
+    TooLarge above 256 MiB.
+    """
+    with Client(settings) as client:
+        return client.wasm(reference.removeprefix("oci://"))

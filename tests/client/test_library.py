@@ -14,9 +14,10 @@ import wasmhold.client
 from tests.registries import serving
 from tests.wasm.binaries import MODULE
 from wasmhold import sync
-from wasmhold.client import Client, CopyFailed, Settings, What
+from wasmhold.client import Client, CopyFailed, PushFormat, Settings, What
 from wasmhold.client.verbs import Verbs
-from wasmhold.oci.errors import ManifestUnknown
+from wasmhold.oci.errors import ManifestUnknown, TooLarge
+from wasmhold.testing.covers import covers
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,23 @@ def test_without_a_loop_from_several_threads(host, here):
         with pytest.raises(CopyFailed, match="has no manifest none"):
             client.pull("sync/app:none", "out.wasm")
         assert not Path("out.wasm").exists()
+
+
+@covers("CW-109")
+def test_the_bytes_of_a_module_by_one_call(host, here):
+    with sync.Client() as client:
+        client.push(["app.wasm"], f"{host}/fetch/app:1")
+        client.push(["app.wasm"], f"{host}/fetch/old:1", What(format=PushFormat.WASM_TO_OCI))
+        with pytest.raises(TooLarge):
+            client.wasm(f"{host}/fetch/app:1", limit=len(MODULE) - 1)
+    for reference in (
+        f"oci://{host}/fetch/app:1",
+        f"{host}/fetch/app:1",
+        f"oci://{host}/fetch/old:1",
+    ):
+        assert sync.fetch_wasm(reference) == MODULE
+    with pytest.raises(CopyFailed, match="has no manifest none"):
+        sync.fetch_wasm(f"oci://{host}/fetch/app:none")
 
 
 def test_both_have_every_verb_with_the_same_words():

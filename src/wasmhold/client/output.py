@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from ..oci.descriptor import Descriptor
-from ..oci.errors import ArtifactInvalid
+from ..oci.errors import ArtifactInvalid, DigestMismatch, SizeInvalid, WasmholdError
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime, Runtime
 from .events import Finished, Listener, Side, Started
-from .failure import blamed
+from .failure import CopyFailed
 from .places.files import Folder, translated
 from .reader import Reader
 from .verify import pour
@@ -32,8 +32,14 @@ async def fetch(
     """
     listener(Started(Side.SOURCE, descriptor))
     reader = Reader(source, descriptor, runtime, listener, lambda: False)
-    with blamed(Side.SOURCE, source.place, f"reading blob {descriptor.digest}"):
+    try:
         await pour(reader, descriptor, runtime, write)
+    except WasmholdError as error:
+        # What `write` raised, a full disk, is not the source's fault.
+        if reader.failed is not None or isinstance(error, DigestMismatch | SizeInvalid):
+            step = f"reading blob {descriptor.digest}"
+            raise CopyFailed(Side.SOURCE, source.place, step, reader.failed or error) from error
+        raise
     listener(Finished(Side.SOURCE, descriptor))
 
 

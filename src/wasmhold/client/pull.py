@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,14 +26,14 @@ from ..oci.children import is_manifest
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.document import parse_object
-from ..oci.errors import ArtifactInvalid
+from ..oci.errors import ArtifactInvalid, TooLarge
 from ..oci.manifest import Manifest, parse_manifest
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from .events import Listener, Side, nobody
 from .failure import blamed
 from .graph import Platform
-from .output import fetch, fetch_file, new_file, safe_title, target_of
+from .output import fetch, new_file, safe_title, target_of
 from .places.files import Folder
 from .unpack import unpack_wasm
 
@@ -140,6 +140,36 @@ async def pull_wasm(
     CopyFailed; Cancelled.
     """
     target_of(path)  # before anything is asked for
+    root, found, reading = await _read(source, reference, name, runtime, which)
+    async with new_file(path, mode, runtime) as write:
+        await _give(source, found, reading, runtime, listener, write)
+    return Pulled(root, found.kind, reading.layers, (path,), reading.warnings)
+
+
+async def read_wasm(
+    source: Repository,
+    reference: str | Digest,
+    name: str,
+    runtime: ClientRuntime,
+    which: Which,
+    limit: int,
+) -> bytes:
+    """The same in memory.  Raises TooLarge beyond `limit` bytes; what `pull_wasm` raises."""
+    _, found, reading = await _read(source, reference, name, runtime, which)
+    content = bytearray()
+
+    def write(chunk: bytes) -> None:
+        if len(content) + len(chunk) > limit:
+            raise TooLarge(limit)
+        content.extend(chunk)
+
+    await _give(source, found, reading, runtime, nobody, write)
+    return bytes(content)
+
+
+async def _read(
+    source: Repository, reference: str | Digest, name: str, runtime: ClientRuntime, which: Which
+) -> tuple[Descriptor, Found, Reading]:
     root, found = await find_wasm(source, reference, runtime, which)
     reading = how_to_read(
         found.manifest,
@@ -154,11 +184,29 @@ async def pull_wasm(
             layer.annotations.get(TITLE, str(layer.digest)) for layer in reading.layers
         )
         raise ArtifactInvalid(f"{name} is a Spin application of several files: {titles}")
-    if reading.form is Form.FILE:
-        await _pull_packed(source, found, reading, path, runtime, listener, mode)
-    else:
-        await fetch_file(source, reading.layers[0], path, runtime, listener, mode)
-    return Pulled(root, found.kind, reading.layers, (path,), reading.warnings)
+    return root, found, reading
+
+
+async def _give(
+    source: Repository,
+    found: Found,
+    reading: Reading,
+    runtime: ClientRuntime,
+    listener: Listener,
+    write: Callable[[bytes], object],
+) -> None:
+    """The bytes of a layer, or of one file in it, where it is a tar."""
+    layer = reading.layers[-1]
+    if reading.form is Form.BLOB:
+        await fetch(source, layer, write, runtime, listener)
+        return
+    config: Mapping[str, object] = {}
+    of = found.manifest.config
+    if of is not None and of.media_type in IMAGE_CONFIGS:
+        config = parse_object(await read_small(source, of, runtime))
+    with tempfile.TemporaryFile() as packed:
+        await fetch(source, layer, packed.write, runtime, listener)
+        await runtime.offload(unpack_wasm, packed, entrypoint(config), write)
 
 
 async def pull_folder(
@@ -215,23 +263,3 @@ async def _no_index(
     if manifest.is_index:
         return await find_wasm(source, reference, runtime, which)
     return root, Found(at, manifest, detect(manifest))
-
-
-async def _pull_packed(
-    source: Repository,
-    found: Found,
-    reading: Reading,
-    path: str,
-    runtime: ClientRuntime,
-    listener: Listener,
-    mode: int,
-) -> None:
-    """One file of the last layer, which is a tar."""
-    config: Mapping[str, object] = {}
-    of = found.manifest.config
-    if of is not None and of.media_type in IMAGE_CONFIGS:
-        config = parse_object(await read_small(source, of, runtime))
-    with tempfile.TemporaryFile() as packed:
-        await fetch(source, reading.layers[-1], packed.write, runtime, listener)
-        async with new_file(path, mode, runtime) as write:
-            await runtime.offload(unpack_wasm, packed, entrypoint(config), write)

@@ -223,6 +223,18 @@ class Verbs:
                 self._listener,
             )
 
+    async def wasm(
+        self, place: AnyPlace, which: Which | None = None, *, limit: int = 256 << 20
+    ) -> bytes:
+        """The WebAssembly of an artifact in memory.  Raises TooLarge; what `pull` raises."""
+        from .pull import Which, read_wasm
+
+        at = self.place(place)
+        async with self.open(at) as repository:
+            return await read_wasm(
+                repository, at.required(), str(at), self._runtime, which or Which(), limit
+            )
+
     # ---- writing
 
     async def push(self, files: Sequence[str], place: AnyPlace, what: What | None = None) -> Pushed:
