@@ -91,6 +91,9 @@ def test_each_format_is_written_read_and_told(name, here, options, told, media_t
     done("push", "component.wasm", f"{name}:1", *options)
     found = done("inspect", f"{name}:1", "--json", "--download").json
     assert (found["kind"], found["format"]) == ("component", told)
+    # The old format does not say what its layer is.
+    kind = None if "wasm-to-oci" in options else "component"
+    assert done("inspect", f"{name}:1", "--json").json["kind"] == kind
     assert [layer["mediaType"] for layer in found["layers"]] == [media_type]
     done("pull", f"{name}:1", "-o", "again.wasm")
     assert Path("again.wasm").read_bytes() == COMPONENT
@@ -305,6 +308,8 @@ WRONG = [
     (["push", "app.wasm", "oci:l", "--annotation", "a=1", "--annotation", "a=2"], 2, "given twice"),
     (["push", "app.wasm", "oci:l", "--title", "a", "--no-title"], 2, "do not go together"),
     (["push", "app.wasm", "oci:l", "--created", "now"],     2,  "not a time"),
+    (["push", "notes.txt", "oci:l", "--artifact-type", "foo"], 2, "not a media type"),
+    (["push", "notes.txt", "oci:l", "--media-type", "a b/c"], 2, "not a media type"),
     (["push", "app.wasm", "notes.txt", "oci:l", "--format", "cncf"], 1, "has one file"),
     (["push", "app.wasm", "app.wasm", "oci:l"],             1,  "two files have one name"),
     (["push", "app.wasm", "oci:l", "--format", "cncf", "--artifact-type", "a/b"], 1, "gives the types"),

@@ -31,6 +31,8 @@ _KINDS: Final = {
     "application/spdx+json": "sbom",
     "application/vnd.cyclonedx+json": "sbom",
     "application/vnd.wassette.policy+yaml": "policy",
+    "application/vnd.wasm.component.v1+wasm": "component",  # zlayer's two
+    "application/vnd.wasm.module.v1+wasm": "module",
 }
 _WASM: Final = {
     BinaryKind.MODULE: "module",
@@ -52,7 +54,7 @@ class Inspection:
     wasi      wasip1, wasip2, wasip3
     """
 
-    kind: str
+    kind: str | None
     format: str | None = None
     wasi: str | None = None
     reference: str | None = None
@@ -191,7 +193,8 @@ def _one_layer(manifest: Manifest, kind: Kind) -> Descriptor | None:
     return reading.layers[0] if reading.form is Form.BLOB else None
 
 
-def _kind_of(manifest: Manifest, kind: Kind) -> str:
+def _kind_of(manifest: Manifest, kind: Kind) -> str | None:
+    """None where only the bytes tell a module from a component."""
     if manifest.is_index:
         return "index"
     types = (manifest.artifact_type, manifest.config.media_type if manifest.config else None)
@@ -200,11 +203,9 @@ def _kind_of(manifest: Manifest, kind: Kind) -> str:
             return _KINDS[name]
     if kind.format is Format.SIGNATURE:
         return "signature"
-    if kind.format is Format.WASM_TO_OCI:
-        return "module"
     if kind.format in (Format.IMAGE, Format.COMPAT, Format.RUNWASI):
         return "image"
-    return "artifact"
+    return "artifact" if kind.format in _NO_WASM else None
 
 
 def _of_config(content: bytes, *, is_wasm: bool) -> tuple[_Inside, str | None]:

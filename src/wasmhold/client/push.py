@@ -13,8 +13,8 @@ from ..artifact import Artifact, cncf, wasm_to_oci, zlayer
 from ..artifact.build import EMPTY_CONFIG, by_key, of_bytes, to_json
 from ..artifact.media_types import TITLE
 from ..oci.descriptor import Descriptor
-from ..oci.errors import ArtifactInvalid, WasmInvalid
-from ..oci.media_types import IMAGE_MANIFEST
+from ..oci.errors import ArtifactInvalid, InputError, WasmInvalid
+from ..oci.media_types import IMAGE_MANIFEST, is_media_type
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from ..ports.store import StoredManifest
@@ -123,7 +123,8 @@ async def push(
 def build(files: Sequence[LocalFile], place: Place, what: What) -> Artifact:
     """The artifact that `what` makes of files that were read.
 
-    Raises WasmInvalid for what is no WebAssembly; ArtifactInvalid for what does not go together.
+    Raises WasmInvalid for what is no WebAssembly; ArtifactInvalid for what does not go together;
+    InputError for what is no media type or time.
     """
     # What is called so and is none is more likely broken than meant as a layer.
     is_wasm = len(files) == 1 and (files[0].binary is not None or files[0].path.endswith(".wasm"))
@@ -187,6 +188,9 @@ def _layers(files: Sequence[LocalFile], what: What) -> Artifact:
     """One layer for each file.  Source: image-spec, "Guidelines for Artifact Usage"."""
     if what.title is not None and len(files) != 1:
         raise ArtifactInvalid("a title is for one file")
+    for given in (what.artifact_type, what.media_type):
+        if given is not None and not is_media_type(given):
+            raise InputError("not a media type, want type/subtype", given)
     layers = []
     for file in files:
         title = _title(file, what)
