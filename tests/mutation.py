@@ -9,20 +9,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def mutate(folder, parts, store, name, mutant):
-    """A copy of these `parts` of the product, below `folder`, without one guard of a `store`.
+def mutate(folder, store, name, mutant):
+    """A copy of the product, below `folder`, without one guard of a `store`.
 
     `mutant` has a `module` of the store and `edits` of it: what is there exactly once, and what
     takes its place.
     """
     package = Path(folder) / "wasmhold"
-    for part in parts:
-        shutil.copytree(
-            ROOT / "src/wasmhold" / part,
-            package / part,
-            ignore=shutil.ignore_patterns("__pycache__"),
-        )
-    shutil.copy(ROOT / "src/wasmhold/__init__.py", package)
+    shutil.copytree(ROOT / "src/wasmhold", package, ignore=shutil.ignore_patterns("__pycache__"))
     path = package / "stores" / store / f"{mutant.module}.py"
     text = path.read_text()
     for old, new in mutant.edits:

@@ -8,7 +8,6 @@ from .explore import exhaust, explain, walk
 from .mutants import MUTANTS
 from .scenarios import ALL, LARGE, SMALL
 
-MODELLED = ("oci", "ports", "stores")
 
 
 def settings(seed):
@@ -51,7 +50,7 @@ def run(search):
 
 def mutate(name, folder):
     """A copy of what is modelled, below `folder`, without one guard."""
-    mutation.mutate(folder, MODELLED, "bucket", name, MUTANTS[name])
+    mutation.mutate(folder, "bucket", name, MUTANTS[name])
 
 
 def elsewhere(folder, *arguments):

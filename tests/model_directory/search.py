@@ -8,7 +8,6 @@ from .explore import exhaust, explain
 from .mutants import MUTANTS
 from .scenarios import ALL
 
-MODELLED = ("oci", "ports", "stores")
 
 
 def run(search):
@@ -23,7 +22,7 @@ def run(search):
 
 def mutate(name, folder):
     """A copy of what is modelled, below `folder`, without one guard."""
-    mutation.mutate(folder, (*MODELLED, "testing"), "directory", name, MUTANTS[name])
+    mutation.mutate(folder, "directory", name, MUTANTS[name])
 
 
 def elsewhere(folder, *arguments):
