@@ -20,6 +20,7 @@ from tests.client.trial import Impatient, small_chunks, trial
 from wasmhold.client.copy import copy
 from wasmhold.client.credentials import Basic, Given
 from wasmhold.client.failure import CopyFailed
+from wasmhold.client.places import memory
 from wasmhold.client.places.memory import MemoryRepository
 from wasmhold.client.runtime import ThreadRuntime
 from wasmhold.client.transport import Options as Reach
@@ -44,6 +45,20 @@ def test_by_chance(number, registry):
     with small_chunks():
         outcome = trial(registry, SEED, number)
     assert not outcome.faults, f"python -m tests.client.trial 1 {SEED} {number}: {outcome}"
+
+
+def test_a_client_that_does_not_verify_is_found(registry, monkeypatch):
+    async def pour(source, descriptor, runtime, write):
+        async with aclosing(await source.open(0)) as body:
+            async for chunk in body:
+                write(chunk)
+
+    # Whose downloads are all damaged, into memory.
+    seed, number = 13, 78
+    with small_chunks():
+        assert not trial(registry, seed, number).faults
+        monkeypatch.setattr(memory, "pour", pour)
+        assert "blobs: sha512:" in " ".join(trial(registry, seed, number).faults)
 
 
 async def one_image(place):

@@ -44,7 +44,7 @@ ALL = Options(referrers=True, concurrency=4)
 REACH = Reach(read_timeout_s=1)
 
 # fmt: off
-# What may meet which requests.  A list that is damaged and still one has no digest to tell it by.
+# What may meet which requests.
 OPERATIONS = {
     "down": ["manifest-get", "manifest-head", "blob-get", "blob-get", "blob-get", "tags", "referrers", "*"],
     "up":   ["manifest-get", "manifest-head", "manifest-put", "blob-head", "upload-start", "upload-chunk",
@@ -55,7 +55,10 @@ EFFECTS = [
     "wrong-digest", "wrong-length=1", "wrong-length=-7", "wrong-length=100000", "redirect", "redirect-loop",
     "401", "403", "404", "416", "429", "500", "502", "503", "504",
 ]
-UNTOLD = {("tags", "corrupt"), ("referrers", "corrupt"), ("*", "corrupt")}
+OF_BYTES = ["cut", "cut", "truncate", "corrupt", "corrupt-request", "cut-request", "wrong-length=1", "wrong-length=-7"]
+WITH_BYTES = ["blob-get", "upload-chunk", "upload-finish", "manifest-put", "manifest-get"]
+# Nobody can tell a list that was damaged and still is one, nor 404 from a registry that has no lists of referrers.
+UNTOLD = {(kind, effect) for kind in ("tags", "referrers", "*") for effect in ("corrupt", "404")}
 # fmt: on
 
 
@@ -124,9 +127,9 @@ async def random_graph(place, chance):
 def random_rules(way, chance):
     rules = []
     for _ in range(chance.choice([1, 1, 2, 3])):
-        kind, effect = (
-            chance.choice(OPERATIONS[chance.choice(way.split("+"))]),
-            chance.choice(EFFECTS),
+        kind = chance.choice(OPERATIONS[chance.choice(way.split("+"))])
+        effect = chance.choice(
+            OF_BYTES if kind in WITH_BYTES and chance.random() < 0.6 else EFFECTS
         )
         if (kind, effect) in UNTOLD:
             effect = "cut"
