@@ -9,7 +9,6 @@ from .mutants import MUTANTS
 from .scenarios import ALL, LARGE, SMALL
 
 
-
 def settings(seed):
     """Crashes, faults, the size of pages, delete-if-match: in all combinations."""
     return {

@@ -9,7 +9,6 @@ from .mutants import MUTANTS
 from .scenarios import ALL
 
 
-
 def run(search):
     """What the search found, explained, or None."""
     scenario = ALL[search.scenario]
