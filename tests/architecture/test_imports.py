@@ -16,10 +16,12 @@ SOURCE = Path(__file__).parents[2] / "src" / "wasmhold"
 # fmt: off
 PURE = {"oci", "wasm", "artifact", "package", "ports", "protocol", "registry", "faults"}
 # What also runs in a Wasm guest: no event loop, no thread, no import inside a function.
-GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "auth/", "stores/", "servers/application.py")
+GUEST_SERVERS = ("servers/__init__.py", "servers/application.py", "servers/rate_limit.py")
+GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "auth/", "stores/", *GUEST_SERVERS)
 # What a guest does without: locks between processes, bcrypt.
 NATIVE_ONLY = {"stores/directory/flock.py", "auth/htpasswd.py"}
 NATIVE_MODULES = tuple(f"{file.removesuffix('.py')}/" for file in NATIVE_ONLY)
+GUEST_MODULES = tuple(f"{file.removesuffix('.py')}/" for file in GUEST_SERVERS)
 MAY_IMPORT: dict[str, set[str] | None] = {
     "oci":      set(),
     "wasm":     set(),
@@ -101,7 +103,10 @@ def faults(path: Path, source: bytes | None = None) -> Iterator[str]:
             if allowed is not None and there not in allowed | also | {here, "__version__"}:
                 yield f"{where}: {here} may not import {there}"
             target = rest.replace(".", "/") + "/"
-            if is_guest_safe and target.startswith(NATIVE_MODULES):
+            if is_guest_safe and (
+                target.startswith(NATIVE_MODULES)
+                or (there == "servers" and not target.startswith(GUEST_MODULES))
+            ):
                 yield f"{where}: a guest has no {target}"
         elif top in sys.stdlib_module_names:
             if here in PURE and top in NOT_IN_PURE:
@@ -140,6 +145,7 @@ WRONG = [
     ("stores/memory.py",    b"from .directory.flock import flock",      "a guest has no stores"),
     ("auth/logins.py",      b"from .htpasswd import check",             "a guest has no auth"),
     ("auth/logins.py",      b"from ..registry import Registry",         "may not import registry"),
+    ("servers/application.py", b"from .metrics import Counters",        "a guest has no servers"),
     ("stores/memory.py",    b"def f():\n    import json",               "stand at the top"),
 ]
 # fmt: on

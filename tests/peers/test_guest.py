@@ -18,7 +18,7 @@ from wasmhold.testing.transcript import Answer, Exchange, Send, parse, replay
 HERE = Path(__file__).parent
 DATA = HERE.parent / "data/protocol"
 SOURCE = HERE.parents[1] / "src/wasmhold"
-GUEST_SAFE = ("oci", "ports", "protocol", "registry", "faults", "stores")
+GUEST_SAFE = ("auth", "oci", "ports", "protocol", "registry", "faults", "stores")
 TRANSCRIPTS = [
     transcript
     for path in sorted(DATA.glob("*.http"))
@@ -41,9 +41,14 @@ def guest(tmp_path_factory) -> Send:
     folder = tmp_path_factory.mktemp("guest")
     package = folder / "wasmhold"
     for name in GUEST_SAFE:
-        shutil.copytree(SOURCE / name, package / name)
+        shutil.copytree(SOURCE / name, package / name, ignore=shutil.ignore_patterns("htpasswd.py"))
     (package / "servers").mkdir()
-    for name in ("__init__.py", "servers/__init__.py", "servers/application.py"):
+    for name in (
+        "__init__.py",
+        "servers/__init__.py",
+        "servers/application.py",
+        "servers/rate_limit.py",
+    ):
         shutil.copy(SOURCE / name, package / name)
     for name in ("guest.py", "registry.wit"):
         shutil.copy(HERE / "guest" / name, folder)
