@@ -124,7 +124,7 @@ KEYS = [
 # fmt: on
 
 
-@covers("ZL-110", "WO-055")
+@covers("ZL-110", "WL-010", "WO-055")
 @pytest.mark.parametrize(("entry", "auth"), ENTRIES)
 def test_entries(home, entry, auth):
     home.docker({"auths": {"a.example": entry}})
@@ -197,7 +197,7 @@ def test_members_that_are_something_else_count_for_nothing(home):
     assert home.get("a.example") is None
 
 
-@covers("WO-056", "WO-059", "ZL-110")
+@covers("WL-010", "WO-056", "WO-059", "ZL-110")
 def test_helpers(home):
     home.helper(
         "one", 'echo "{\\"ServerURL\\":\\"x\\",\\"Username\\":\\"one\\",\\"Secret\\":\\"$(cat)\\"}"'

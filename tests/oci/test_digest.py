@@ -37,7 +37,7 @@ def test_round_trip(text):
     assert str(Digest.parse(text)) == text
 
 
-@covers("DS-005", "BR-085")
+@covers("DS-005", "BR-085", "WL-058")
 @pytest.mark.parametrize(("text", "span", "why"), BAD, ids=[why for *_, why in BAD])
 def test_refused_with_the_place(text, span, why):
     with pytest.raises(DigestInvalid) as caught:
