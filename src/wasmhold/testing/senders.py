@@ -141,6 +141,10 @@ def to_url(
         response = connection.getresponse()
         answered = response.read()
         headers = [(key.lower(), value) for key, value in response.getheaders()]
+        if exchange.chunks is not None and response.status >= 400:
+            # Who refuses need not have read the body, and a proxy then ends the connection without
+            # having said so; the next request opens another one.
+            connection.close()
         return Answer(response.status, headers, answered)
 
     try:
