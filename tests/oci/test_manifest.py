@@ -48,6 +48,9 @@ BAD = [
     (image(config=descriptor(size=1.5)),                     "config.size"),
     (image(config=descriptor(digest=1)),                     "config.digest"),
     (image(config=descriptor(mediaType="x")),                "config.mediaType"),
+    (image(config=descriptor(mediaType="a/b;")),             "config.mediaType"),
+    (image(config=descriptor(mediaType="a/b;c=d\r\nx: y")),  "config.mediaType"),
+    (image(artifactType='a/b;c="d'),                         "artifactType"),
     (image(config=descriptor(urls="x")),                     "config.urls"),
     (image(config=descriptor(urls=[1])),                     "config.urls"),
     (image(config=descriptor(platform="linux")),             "config.platform"),
@@ -98,6 +101,15 @@ def test_what_is_no_json_object(content, said):
     with pytest.raises(ManifestInvalid) as caught:
         parse_object(content)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("parameters", ["", ";version=0.1", '; a=b ; c="d e"'])
+def test_types_of_content_may_have_parameters(parameters):
+    """Those of Sigstore's older bundles have: they are kept as they are."""
+    kind = f"application/vnd.dev.sigstore.bundle+json{parameters}"
+    parsed = parse(image(artifactType=kind, layers=[descriptor(mediaType=kind)]))
+    assert parsed.artifact_type == kind
+    assert parsed.layers[0].media_type == kind
 
 
 def test_all_faults_are_told_together():

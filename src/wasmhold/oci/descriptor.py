@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from .digest import Digest
 from .errors import DigestInvalid, Fault
-from .media_types import is_media_type
+from .media_types import is_media_type_of_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def read_text_map(value: object, path: str, faults: list[Fault]) -> Mapping[str,
 
 def read_media_type(value: object, path: str, faults: list[Fault]) -> str:
     """A media type, or the empty text and a fault."""
-    if isinstance(value, str) and is_media_type(value):
+    if isinstance(value, str) and is_media_type_of_content(value):
         return value
     faults.append(Fault(path, "want a media type, type/subtype"))
     return ""

@@ -26,11 +26,22 @@ NONDISTRIBUTABLE: Final = frozenset(
 # RFC 6838, 4.2: the restricted names of type and subtype.
 _RESTRICTED = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _GRAMMAR = re.compile(rf"{_RESTRICTED}/{_RESTRICTED}")
+# RFC 9110, 5.6.6: parameters, of which a value may be quoted.
+_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_PARAMETERS = re.compile(rf'(?: ?; ?{_NAME}=(?:{_NAME}|"[ !#-\[\]-~]*"))+')
 
 
 def is_media_type(text: str) -> bool:
     """``type/subtype`` without parameters."""
     return _GRAMMAR.fullmatch(text) is not None
+
+
+def is_media_type_of_content(text: str) -> bool:
+    """``type/subtype``, with or without parameters: those of Sigstore's older bundles have some."""
+    name, semicolon, _ = text.partition(";")
+    name = name.removesuffix(" ")
+    parameters = text[len(name) :]
+    return is_media_type(name) and (not semicolon or _PARAMETERS.fullmatch(parameters) is not None)
 
 
 def without_parameters(text: str) -> str:
