@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -19,6 +20,15 @@ from ..stores.directory.native import NativeFiles
 from ..stores.directory.root import enter, leave
 from ..stores.directory.store import DirectoryStore
 from .group import CommandFailed
+
+# The option of every command that works on one.
+ROOT: Final = click.option(
+    "--root",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The directory that is served, or was.",
+)
 
 
 class NotHere(CommandFailed):

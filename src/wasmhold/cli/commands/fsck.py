@@ -10,19 +10,13 @@ import click
 from ...oci.limits import MIB
 from ...ports.runtime import run
 from ...stores.directory.findings import Finding, Rules
-from ..directory import opened
+from ..directory import ROOT, opened
 from ..group import CommandFailed
 from ..words import amount, size
 
 
 @click.command(short_help="check every byte and every reference")
-@click.option(
-    "--root",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The directory that is served, or was.",
-)
+@ROOT
 @click.option(
     "--repair",
     is_flag=True,

@@ -12,7 +12,7 @@ from ...oci.errors import DigestInvalid
 from ...ports.runtime import run
 from ...stores.directory.collect import Removal
 from ...stores.directory.store import COLLECTION_GRACE_S, DirectoryStore
-from ..directory import NotHere, opened
+from ..directory import ROOT, NotHere, opened
 from ..words import amount, size
 
 
@@ -24,13 +24,7 @@ def _digest(context: click.Context, parameter: click.Parameter, value: str | Non
 
 
 @click.command(short_help="remove what nothing refers to")
-@click.option(
-    "--root",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="The directory that is served, or was.",
-)
+@ROOT
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @click.option(
     "--untagged",
