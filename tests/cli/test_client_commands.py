@@ -25,12 +25,6 @@ DIGEST = "sha256:9d5512f60176e01268551e6d5cde10918b0a0446eee4466279db4b4e43fea9d
 LAYER = "sha256:93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476"
 
 
-@pytest.fixture(scope="module")
-def host():
-    with serving("--log", "off") as server:
-        yield server.host
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -19,12 +19,6 @@ def here(tmp_path, monkeypatch):
     Path("app.wasm").write_bytes(MODULE)
 
 
-@pytest.fixture(scope="module")
-def host():
-    with serving("--log", "off") as server:
-        yield server.host
-
-
 def steps(ran):
     return {one["step"]: one for one in ran.json}
 

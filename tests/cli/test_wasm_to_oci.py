@@ -21,12 +21,6 @@ MANIFEST = "sha256:991378d850a97babc9643914fb6db5f3fad0156181739b843999eeb444000
 LAYER = "sha256:93a44bbb96c751218e4c00d479e4c14358122a389acca16205b1e4d0dc5f9476"
 
 
-@pytest.fixture(scope="module")
-def host():
-    with serving("--log", "off") as server:
-        yield server.host
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

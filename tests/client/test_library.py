@@ -11,19 +11,12 @@ from pathlib import Path
 import pytest
 
 import wasmhold.client
-from tests.registries import serving
 from tests.wasm.binaries import MODULE
 from wasmhold import sync
 from wasmhold.client import Client, CopyFailed, PushFormat, Settings, What
 from wasmhold.client.verbs import Verbs
 from wasmhold.oci.errors import ManifestUnknown, TooLarge
 from wasmhold.testing.covers import covers
-
-
-@pytest.fixture(scope="module")
-def host():
-    with serving("--log", "off") as server:
-        yield server.host
 
 
 @pytest.fixture
