@@ -18,8 +18,8 @@ PURE = {"oci", "wasm", "artifact", "package", "ports", "protocol", "registry", "
 # What also runs in a Wasm guest: no event loop, no thread, no import inside a function.
 GUEST_SERVERS = ("servers/__init__.py", "servers/application.py", "servers/rate_limit.py")
 GUEST_SAFE = (*(f"{folder}/" for folder in PURE), "auth/", "stores/", *GUEST_SERVERS)
-# What a guest does without: locks between processes, bcrypt.
-NATIVE_ONLY = {"stores/directory/flock.py", "auth/htpasswd.py"}
+# What a guest does without: locks between processes, the network, bcrypt.
+NATIVE_ONLY = {"stores/directory/flock.py", "stores/bucket/obstore.py", "auth/htpasswd.py"}
 NATIVE_MODULES = tuple(f"{file.removesuffix('.py')}/" for file in NATIVE_ONLY)
 GUEST_MODULES = tuple(f"{file.removesuffix('.py')}/" for file in GUEST_SERVERS)
 MAY_IMPORT: dict[str, set[str] | None] = {
@@ -35,14 +35,18 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "stores":   {"oci", "ports"},
     "servers":  {"oci", "protocol", "ports", "registry", "auth", "faults"},
     "client":   {"oci", "wasm", "artifact", "package", "semver", "protocol", "ports"},
+    "image":    {"oci", "wasm", "artifact", "protocol", "ports", "client"},
     "testing":  {
         "oci", "wasm", "artifact", "protocol", "ports", "registry", "auth", "faults", "stores",
-        "servers", "client",
+        "servers", "client", "image",
     },
     "cli":      None,  # anything
 }
 # Where what is kept apart meets.
-MAY_ALSO_IMPORT = {"client/places/store.py": {"registry", "stores"}}
+MAY_ALSO_IMPORT = {
+    "client/places/store.py": {"registry", "stores"},
+    "client/caches/shared.py": {"stores"},
+}
 # Beside the commands: what takes long to import, and most who import its module never need.
 LAZY = {"client/transport/http.py", "client/opening.py", "client/verbs.py"}
 # Each dependency has one door.
@@ -50,6 +54,7 @@ DOORS = {
     "granian": "servers/granian.py",
     "click":   "cli/",
     "bcrypt":  "auth/htpasswd.py",
+    "obstore": "stores/bucket/obstore.py",
     "urllib3": "client/transport/pools.py",
 }
 # What is pure knows no event loop, socket, clock, randomness, file or environment.

@@ -1,0 +1,1 @@
+"""Caches of what registries have: in memory, on disk, in an object store."""
