@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.registries import plan
 from wasmhold.cli.commands.serve import when_ready
 from wasmhold.cli.wiring import edge
-from wasmhold.servers import granian
+from wasmhold.servers import granian, sockets
 from wasmhold.stores import memory
 
 LIMIT_S = 1.0
@@ -65,7 +65,7 @@ def main() -> None:
         made = replace(made, root=where, min_free=0)
     granian.serve(
         partial(spilling_edge if where == "spill" else edge, made),
-        granian.reserve("127.0.0.1", 0),
+        sockets.reserve("127.0.0.1", 0),
         shutdown_timeout_s=3,
         head_timeout_ms=int(LIMIT_S * 1000),
         reader_timeout_ms=int(2 * LIMIT_S * 1000),

@@ -13,31 +13,28 @@ it is told to end, which HTTP/2 tells its clients (GOAWAY); what runs then may s
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import logging
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings, HTTP2Settings
 from granian.server.mp import MPServer
 
-from ..oci.errors import FileInvalid, WasmholdError
+from ..oci.errors import FileInvalid
 from .capacity import connections
+from .sockets import BACKLOG, SPREADS, Address, beside, give_up_readers, identity
 from .tls import Certificate, Pair
+from .worker import Served, start
 
 HEAD_TIMEOUT_MS: Final = 20_000  # for all lines of a request's head
 # Bytes that are read from a connection at once, so also the limit of a request's head.  A body
@@ -45,91 +42,13 @@ HEAD_TIMEOUT_MS: Final = 20_000  # for all lines of a request's head
 READ_SIZE: Final = 256 * 1024
 HEAD_SIZE_HTTP_2: Final = 64 * 1024  # bytes of a request's head
 STREAMS: Final = 100  # requests at once of one HTTP/2 connection
-BACKLOG: Final = 1024  # connections that wait to be taken
 # In which a reader takes nothing of what lies in the kernel for it: longer than the edge waits.
 READER_TIMEOUT_MS: Final = 40_000
 LEAVE_S: Final = 3.0  # in which clients of an old worker are told to come again
 DRAIN_S: Final = 0.5  # in which a server that will end says so, before it takes nothing more
-UP_AFTER_S: Final = 0.05
 START_S: Final = 60.0  # for a worker to open its store
 
-_Identity: TypeAlias = tuple[int, int]  # of a file: its device, and its number there
-
-# Whether connections to one port are spread over its sockets.
-_SPREADS: Final = sys.platform == "linux"
-
 _LOG = logging.getLogger("wasmhold")
-
-
-class Served(Protocol):
-    """An ASGI application that hears what the parent says.
-
-    `draining`: it says on every answer that its connection ends, and is not ready.
-    """
-
-    draining: bool
-
-    def refresh(self) -> None:
-        """Read again what the operator may have changed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An IP address and a port, and the first socket that listens there."""
-
-    host: str
-    port: int
-    listening: socket.socket
-
-    def url(self, scheme: str) -> str:
-        return f"{scheme}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}/"
-
-
-def reserve(host: str, port: int) -> Address:
-    """Take an address for ourselves; port 0 takes a free one.
-
-    Connections wait there until `serve`.  Raises OSError when the name is not known or somebody
-    listens there.
-    """
-    family, _, _, _, where = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listening.bind(where)
-        if _SPREADS:
-            # Only now: with it, we would be bound beside whoever listens.
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.listen(BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    name = listening.getsockname()
-    return Address(name[0], name[1], listening)
-
-
-def _beside(first: socket.socket) -> socket.socket:
-    """Another socket that listens where `first` does."""
-    listening = socket.socket(first.family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listening.bind(first.getsockname())
-    listening.listen(BACKLOG)
-    return listening
-
-
-def _give_up_readers(listening: socket.socket, timeout_ms: int) -> None:
-    """Connections inherit it: the kernel ends one whose reader takes nothing.
-
-    The edge gives such an answer up before, but Granian goes on to write what it holds of it, for
-    as long as the reader stays.
-    """
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
 
 
 def serve(
@@ -198,10 +117,10 @@ class _Server(MPServer):
             **options,
         )
         self._address = address
-        others = self.workers - 1 if _SPREADS else 0
-        self._sockets = [address.listening, *(_beside(address.listening) for _ in range(others))]
+        others = self.workers - 1 if SPREADS else 0
+        self._sockets = [address.listening, *(beside(address.listening) for _ in range(others))]
         for listening in self._sockets:
-            _give_up_readers(listening, reader_timeout_ms)
+            give_up_readers(listening, reader_timeout_ms)
         self._certificate = certificate
         self._when_ready = when_ready
         self._pair: Pair | None = None
@@ -216,8 +135,8 @@ class _Server(MPServer):
         self.on_startup(lambda: _ignore(signal.SIGUSR1, signal.SIGUSR2))
 
     def loader(self, load: Callable[[], Served]) -> Callable[..., Any]:
-        listening = frozenset(_identity(listening.fileno()) for listening in self._sockets)
-        return partial(_load, load, self._say_up, listening)
+        listening = frozenset(identity(listening.fileno()) for listening in self._sockets)
+        return partial(start, load, self._say_up, listening)
 
     def _use(self, pair: Pair) -> None:
         """Workers that start from now on serve `pair`."""
@@ -388,54 +307,3 @@ def _tell(worker: Any, number: signal.Signals) -> None:
     if worker.is_alive():
         with suppress(ProcessLookupError):
             os.kill(worker.inner.pid, number)
-
-
-def _identity(descriptor: int) -> _Identity:
-    found = os.fstat(descriptor)
-    return found.st_dev, found.st_ino
-
-
-# ---- in the serving process
-
-
-def _load(load: Callable[[], Served], up: Connection, listening: frozenset[_Identity]) -> Served:
-    """What serves; `listening`: the parent's sockets."""
-    try:
-        application = load()
-    except WasmholdError as error:
-        _LOG.error("a worker cannot start: %s", error)
-        sys.exit(1)
-    loop = asyncio.get_event_loop()  # Granian has set it
-    loop.add_signal_handler(signal.SIGHUP, application.refresh)
-    loop.add_signal_handler(signal.SIGUSR1, _leave, application, listening)
-    loop.add_signal_handler(signal.SIGUSR2, _drain, application)
-    # The loop runs once for the lifespan, then for good; a signal between the two would be lost.
-    loop.call_later(UP_AFTER_S, up.send_bytes, b"%d" % os.getpid())
-    gc.freeze()  # what is there from the start is nothing for the garbage collector
-    return application
-
-
-def _drain(application: Served) -> None:
-    application.draining = True
-
-
-def _leave(application: Served, listening: frozenset[_Identity]) -> None:
-    """Take no new connection, as others do, and let those that are there come to an end.
-
-    Nothing in Granian does the first alone.  So the descriptor becomes that of a socket to which
-    nobody can connect: the one that listens is the parent's, and stays open.
-    """
-    _drain(application)
-    try:
-        nobody = socket.socket(socket.AF_UNIX)
-        nobody.bind("")  # a name that the kernel makes up
-        nobody.listen()
-        nobody.setblocking(False)
-        for name in os.listdir("/dev/fd"):
-            with suppress(OSError):
-                if _identity(int(name)) in listening:
-                    os.dup2(nobody.fileno(), int(name))
-        nobody.detach()
-    except OSError:
-        # Not on this system: a connection that comes within the last moment may be reset.
-        _LOG.debug("a leaving worker goes on taking connections", exc_info=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from ...oci.errors import FileInvalid
-from ...servers import granian
+from ...servers import granian, sockets
 from ..group import CommandFailed, WrongUse
 from ..guarding import access_files
 from ..options.printed import to_toml
@@ -49,7 +49,7 @@ def serve(print_config: bool, **flags: object) -> None:
     what = _prepared(plan)
     ready = Path(ready_file) if ready_file else None
     try:
-        address = granian.reserve(listen.host, listen.port)
+        address = sockets.reserve(listen.host, listen.port)
     except OSError as error:
         raise CommandFailed(
             f"cannot listen on {listen}: {error.strerror or error}",
