@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-from typing import Final
+from collections.abc import Awaitable, Callable, Container
+from typing import Final, TypeAlias
 
 from ..oci.errors import WasmholdError
 from ..ports.runtime import ClientRuntime, Randomness
@@ -13,6 +13,9 @@ from .transport import Transport
 
 MAX_WAIT_S: Final = 60.0  # longer than this a registry's Retry-After is not waited for
 _FIRST_WAIT_S: Final = 0.2
+
+# Called before a wait: the URL that was asked, failures so far, seconds to wait, and why.
+OnRetry: TypeAlias = Callable[[str, int, float, WasmholdError], Awaitable[object]]
 
 
 class Network:
@@ -43,7 +46,9 @@ class Network:
             self._warned.add(text)
             self._warn(text)
 
-    async def pause(self, failures: int, error: WasmholdError) -> None:
+    async def pause(
+        self, failures: int, error: WasmholdError, url: str = "", told: OnRetry | None = None
+    ) -> None:
         """Wait before the next try, after `failures`; raises `error` where none follows."""
         if not error.retryable or failures > self.retries:
             raise error
@@ -51,7 +56,10 @@ class Network:
         if wished > MAX_WAIT_S:
             raise error
         chance = 0.5 + self._randomness.token(1)[0] / 255
-        await self.runtime.sleep(max(wished, _FIRST_WAIT_S * 2 ** (failures - 1) * chance))
+        wait = max(wished, _FIRST_WAIT_S * 2 ** (failures - 1) * chance)
+        if told is not None:
+            await told(url, failures, wait, error)
+        await self.runtime.sleep(wait)
 
     def base(self, host: str) -> str:
         """Scheme and host to speak to.  Blocks: on loopback it is tried whether TLS is spoken."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .credentials import Credentials, UserCredentials
     from .network import Network
+    from .transport import Transport
 
 
 class SystemRandomness:
@@ -53,8 +55,7 @@ class Opener:
         return given or Chain(self.user, GitHubToken(self.settings.environ))
 
     @cached_property
-    def network(self) -> Network:
-        from .network import Network
+    def transport(self) -> Transport:
         from .transport import HttpTransport, Options
 
         settings = self.settings
@@ -62,11 +63,21 @@ class Opener:
             environ=settings.environ,
             ca_file=settings.ca_file,
             insecure=settings.insecure,
+            client_certificate=settings.client_certificate,
             connect_timeout_s=settings.connect_timeout_s,
             read_timeout_s=settings.read_timeout_s,
         )
+        if settings.user_agent is not None:
+            options = replace(options, user_agent=settings.user_agent)
+        return HttpTransport(options)
+
+    @cached_property
+    def network(self) -> Network:
+        from .network import Network
+
+        settings = self.settings
         return Network(
-            HttpTransport(options),
+            self.transport,
             self.runtime,
             self.randomness,
             self.warn,
@@ -102,5 +113,5 @@ class Opener:
         )
 
     def close(self) -> None:
-        if "network" in self.__dict__:
-            self.network.transport.close()
+        if "transport" in self.__dict__:
+            self.transport.close()

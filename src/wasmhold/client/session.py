@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -29,7 +30,7 @@ from .challenges import Challenge, parse_challenges
 from .credentials import Credentials
 from .hosts import origin, without_query
 from .login import Login
-from .network import Network
+from .network import Network, OnRetry
 from .scopes import Scopes
 from .transport import Answer, Readable
 from .transport.port import PIECE
@@ -70,6 +71,18 @@ class Session:
         self.network, self.host, self.credentials = network, host, credentials
         self._login = Login(network, host, path, credentials)
         self._base: str | None = None
+        self._on_retry: OnRetry | None = None
+
+    def heard_by(self, on_retry: OnRetry) -> Session:
+        """The same conversation with the same login, whose retries `on_retry` hears of."""
+        other = copy(self)
+        other._on_retry = on_retry
+        return other
+
+    async def pause(self, failures: int, error: WasmholdError, path: str = "") -> None:
+        """Wait before the next try, after `failures`; raises `error` where none follows."""
+        url = f"{self._base or self.host}{path}"
+        await self.network.pause(failures, error, url, self._on_retry)
 
     async def ask(
         self,
@@ -102,7 +115,7 @@ class Session:
                 if once:
                     raise
                 failures += 1
-                await self.network.pause(failures, error)
+                await self.pause(failures, error, request.path)
 
     async def _ask(
         self,

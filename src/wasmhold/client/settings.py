@@ -30,6 +30,8 @@ class Settings:
     plain_http       hosts that are spoken to without TLS; on loopback that is found out
     ca_file          further authorities to trust, a PEM file
     insecure         trust anybody
+    client_certificate: a PEM file with a certificate, and one with its key, None for the same
+    user_agent       what requests say they come from; None: wasmhold and its version
     credentials      who the user is, instead of what `environ` leads to
     credentials_file the one file with logins, in docker's form
     concurrency      things that are asked for, or moved, side by side
@@ -42,6 +44,8 @@ class Settings:
     plain_http: Container[str] = ()
     ca_file: str | None = None
     insecure: bool = False
+    client_certificate: tuple[str, str | None] | None = None
+    user_agent: str | None = None
     credentials: Credentials | None = field(default=None, repr=False)
     credentials_file: str | None = None
     concurrency: int = CONCURRENCY

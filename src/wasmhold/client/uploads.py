@@ -78,7 +78,7 @@ class _Upload:
                     if self._offset - counted >= _PROGRESS:
                         failures, counted = 0, self._offset
                     failures += 1
-                    await self._session.network.pause(failures, error)
+                    await self._session.pause(failures, error)
                 except WasmholdError:
                     await self._cancel()
                     raise

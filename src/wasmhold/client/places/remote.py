@@ -6,6 +6,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from copy import copy
 from typing import Final, TypeAlias
 
 from ...oci import media_types
@@ -35,7 +36,7 @@ from ...protocol.messages import field
 from ...protocol.read_response import ResponseInvalid, next_page
 from ..credentials import Credentials
 from ..downloads import open_blob
-from ..network import Network
+from ..network import Network, OnRetry
 from ..scopes import to_delete, to_mount, to_pull, to_push
 from ..session import Reply, Session
 from ..uploads import blob_size, give_up, put_blob
@@ -83,6 +84,12 @@ class RemoteRepository:
         self._session = Session(network, host, name, credentials)
         self._reading = to_push(name) if to_write else to_pull(name)
         self._tags: list[str] = []
+
+    def heard_by(self, on_retry: OnRetry) -> RemoteRepository:
+        """The same repository with the same login, whose retries `on_retry` hears of."""
+        other = copy(self)
+        other._session = self._session.heard_by(on_retry)
+        return other
 
     # ---- blobs
 
