@@ -15,10 +15,10 @@ from wasmhold.oci.errors import Ambiguous, ArtifactInvalid
 from wasmhold.testing.covers import covers
 
 
-def choose(index, kinds=(), platform=None):
+def choose(index, kinds=()):
     """The chosen child's name, or the error's class; `kinds` are those of the candidates."""
     try:
-        child = child_by_platform(index, platform)
+        child = child_by_platform(index)
         if child is None:
             of = [Kind(Format(kind)) for kind in kinds]
             child = child_by_kind(index, zip(candidates(index), of, strict=True))
@@ -53,13 +53,6 @@ INDEXES = [
     ([("a", None)],                                                   ("index",),          ArtifactInvalid),
     ([],                                                              (),                  ArtifactInvalid),
 ]
-WANTED = [
-    # the platform that the user wants
-    ("wasi/wasm",   "b"),
-    ("Linux/AMD64", "a"),
-    ("wasip2/wasm", ArtifactInvalid),
-    (ATTESTATION,   ArtifactInvalid),
-]
 # fmt: on
 
 
@@ -67,13 +60,6 @@ WANTED = [
 @pytest.mark.parametrize(("children", "kinds", "chosen"), INDEXES)
 def test_the_child_of_an_index(children, kinds, chosen):
     assert choose(m.index(*children), kinds) == chosen
-
-
-@covers("WO-041")
-@pytest.mark.parametrize(("platform", "chosen"), WANTED)
-def test_the_child_of_a_platform(platform, chosen):
-    index = m.index(("a", LINUX), ("b", "wasi/wasm"), ("c", "wasip1/wasm"), ("d", ATTESTATION))
-    assert choose(index, platform=platform) == chosen
 
 
 @covers("WO-041")
@@ -86,5 +72,3 @@ def test_the_error_lists_what_there_is():
         str(Digest.of(b"b")),
     ]
     assert "wasip1/wasm" in str(error.value)
-    with pytest.raises(ArtifactInvalid, match=f"no plan9/wasm: it has .*{LINUX}"):
-        child_by_platform(index, "plan9/wasm")

@@ -208,7 +208,11 @@ def test_of_an_index_the_wasm_child_is_taken():
     index((old, "wasip1/wasm"), (new, "wasip2/wasm"), (text, "linux/amd64"))
     assert pulled() == COMPONENT
     assert pulled("--platform", "wasip1/wasm") == MODULE
-    assert refused("--platform", "linux/arm64").status == 1
+    ran = refused("--platform", "linux/arm64")
+    assert ran.status == 3
+    assert "for linux/arm64; it has linux/amd64, wasip1/wasm, wasip2/wasm" in ran.err
+    index((old, "wasip1/wasm"), (new, "wasip1/wasm"))
+    assert "several children of wasip1/wasm" in refused("--platform", "wasip1/wasm").err
     index((old, None), (text, None))
     assert pulled() == MODULE
     index((old, None), (new, None))

@@ -15,18 +15,13 @@ from wasmhold.client.aio import AsyncioRuntime
 from wasmhold.client.copy import Copied, Copier, copy, copy_all
 from wasmhold.client.events import Advanced, Finished, Mounted, Planned, Side, Skipped, Started
 from wasmhold.client.failure import CopyFailed
-from wasmhold.client.graph import (
-    Graph,
-    GraphTooLarge,
-    NoMatchingPlatform,
-    Platform,
-    PlatformInvalid,
-)
+from wasmhold.client.graph import Graph, GraphTooLarge
 from wasmhold.client.places.archive import open_archive
 from wasmhold.client.places.layout import open_layout
 from wasmhold.client.places.memory import MemoryRepository
 from wasmhold.client.places.store import open_store
 from wasmhold.client.plan import Options
+from wasmhold.client.platforms import NoMatchingPlatform, Platform
 from wasmhold.client.runtime import ThreadRuntime
 from wasmhold.oci.descriptor import Descriptor
 from wasmhold.oci.digest import Digest
@@ -172,35 +167,6 @@ def test_foreign_layers_stay_where_they_are():
 
 
 # ---- platforms
-
-# fmt: off
-PLATFORMS = [
-    # wanted,         platform of a child,                                             does it fit
-    ("linux/amd64",   {"os": "linux", "architecture": "amd64"},                        True),
-    ("linux/amd64",   {"os": "windows", "architecture": "amd64"},                      False),
-    ("linux/arm/v7",  {"os": "linux", "architecture": "arm", "variant": "v7"},         True),
-    ("linux/arm/v6",  {"os": "linux", "architecture": "arm", "variant": "v7"},         False),
-    ("linux/arm",     {"os": "linux", "architecture": "arm", "variant": "v7"},         True),
-    ("wasip1/wasm",   {"os": "wasip1", "architecture": "wasm"},                        True),
-    ("linux/amd64",   None,                                                            False),
-    ("unknown/unknown", {"os": "unknown", "architecture": "unknown"},                  False),
-    ("any-os/any-cpu", {"os": "any-os", "architecture": "any-cpu"},                    True),
-]
-# fmt: on
-
-
-@covers("ZL-168", "ZL-171")
-@pytest.mark.parametrize(("wanted", "platform", "fits"), PLATFORMS)
-def test_platform(wanted, platform, fits):
-    parsed = Platform.parse(wanted)
-    assert parsed.fits(platform) is fits
-    assert str(parsed) == wanted
-
-
-@pytest.mark.parametrize("text", ["", "linux", "linux/", "a/b/c/d", "/amd64"])
-def test_no_platform(text):
-    with pytest.raises(PlatformInvalid):
-        Platform.parse(text)
 
 
 @covers("ZL-170")

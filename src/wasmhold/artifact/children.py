@@ -34,23 +34,16 @@ def candidates(index: Manifest) -> tuple[Descriptor, ...]:
     return tuple(child for child in index.manifests if _name(child) != "unknown/unknown")
 
 
-def child_by_platform(index: Manifest, platform: str | None = None) -> Descriptor | None:
+def child_by_platform(index: Manifest) -> Descriptor | None:
     """The child of a Wasm platform; None when no child has one, and their kinds must be asked.
 
-    `platform` is ``os/architecture`` when the user wants that one.  Raises ArtifactInvalid when it
-    is not there, Ambiguous when several children have the platform.
+    Raises Ambiguous when several children have the platform.
     """
-    children = candidates(index)
-    if platform is not None:
-        found = [child for child in children if _name(child) == platform.lower()]
-        if not found:
-            raise ArtifactInvalid(f"the index has no {platform}: it has {_listed(children)}")
-        return _only(found, f"the index has several children of {platform}")
-    wasm = [child for child in children if is_wasm_platform(_pair(child))]
+    wasm = [child for child in candidates(index) if is_wasm_platform(_pair(child))]
     for preferred in _PREFERRED:
         if found := [child for child in wasm if _name(child) == preferred]:
-            return _only(found, f"the index has several children of {preferred}")
-    return _only(wasm, "the index has several Wasm children") if wasm else None
+            return only_child(found, f"the index has several children of {preferred}")
+    return only_child(wasm, "the index has several Wasm children") if wasm else None
 
 
 def child_by_kind(index: Manifest, kinds: Iterable[tuple[Descriptor, Kind]]) -> Descriptor:
@@ -61,11 +54,11 @@ def child_by_kind(index: Manifest, kinds: Iterable[tuple[Descriptor, Kind]]) -> 
     found = [child for child, kind in kinds if kind.format in _OF_ITS_OWN]
     if not found:
         raise ArtifactInvalid(f"the index has no Wasm child: it has {_listed(index.manifests)}")
-    return _only(found, "the index has several Wasm children, choose one by its digest")
+    return only_child(found, "the index has several Wasm children, choose one by its digest")
 
 
-def _only(found: Sequence[Descriptor], reason: str) -> Descriptor:
-    """The one of them; the same manifest listed twice is one."""
+def only_child(found: Sequence[Descriptor], reason: str) -> Descriptor:
+    """The one of them; the same manifest listed twice is one.  Raises Ambiguous."""
     if len({child.digest for child in found}) > 1:
         raise Ambiguous(reason, [_described(child) for child in found])
     return found[0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from ..client.failure import CopyFailed
-from ..client.graph import NoMatchingPlatform
 from ..client.place import PlaceInvalid
+from ..client.platforms import NoMatchingPlatform
 from ..oci.errors import (
     Ambiguous,
     AuthFailed,

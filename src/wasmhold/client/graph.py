@@ -5,15 +5,13 @@ It holds descriptors, never content, and is pure: who walks gives it one manifes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Self
 
 from ..oci import limits
 from ..oci.children import is_manifest
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.errors import Fault, InputError, ManifestInvalid, ManifestUnknown, WasmholdError
+from ..oci.errors import Fault, ManifestInvalid, WasmholdError
 from ..oci.manifest import Manifest
 
 
@@ -92,60 +90,3 @@ class Graph:
 def _is_node(child: Descriptor, parent: Manifest) -> bool:
     """In an index, what is a manifest by its type; a config or layer is never one."""
     return parent.is_index and is_manifest(child)
-
-
-@dataclass(frozen=True, slots=True)
-class Platform:
-    """``os/architecture[/variant]``: which manifest of an index is meant."""
-
-    os: str
-    architecture: str
-    variant: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read ``linux/arm64/v8``, ``wasip1/wasm``.  Raises PlatformInvalid."""
-        parts = text.split("/")
-        if len(parts) not in (2, 3) or not all(parts):
-            raise PlatformInvalid("want os/architecture or os/architecture/variant", text)
-        return cls(*parts)
-
-    def __str__(self) -> str:
-        return "/".join(filter(None, (self.os, self.architecture, self.variant)))
-
-    def fits(self, platform: Mapping[str, object] | None) -> bool:
-        """A variant that is not asked for may be any; what is of no platform fits none."""
-        platform = platform or {}
-        return (
-            platform.get("os") == self.os != "unknown"
-            and platform.get("architecture") == self.architecture
-            and self.variant in (None, platform.get("variant"))
-        )
-
-    def choose(self, index: Manifest, place: str, reference: str) -> Descriptor:
-        """The first child that fits.  Raises NoMatchingPlatform, which says what there is."""
-        for child in index.manifests:
-            if self.fits(child.platform):
-                return child
-        raise NoMatchingPlatform(self, place, reference, index.manifests)
-
-
-class PlatformInvalid(InputError):
-    code = "UNSUPPORTED"
-
-
-class NoMatchingPlatform(ManifestUnknown):
-    def __init__(
-        self, wanted: Platform, place: str, reference: str, children: Iterable[Descriptor]
-    ) -> None:
-        has = ", ".join(sorted(_names(children))[:20]) or "no platforms"
-        super().__init__(place, f"{reference} for {wanted}; it has {has}")
-
-
-def _names(children: Iterable[Descriptor]) -> Iterator[str]:
-    for child in children:
-        platform = child.platform or {}
-        parts = (platform.get(key) for key in ("os", "architecture", "variant"))
-        name = "/".join(str(part)[:40] for part in parts if part)
-        if name:
-            yield name

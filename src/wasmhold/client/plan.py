@@ -20,7 +20,8 @@ from ..ports.runtime import ClientRuntime
 from ..ports.store import StoredManifest
 from .events import Side
 from .failure import blamed
-from .graph import Graph, GraphTooLarge, Platform
+from .graph import Graph, GraphTooLarge
+from .platforms import Platform
 from .settings import CONCURRENCY
 
 T = TypeVar("T")

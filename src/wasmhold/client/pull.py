@@ -20,6 +20,7 @@ from ..artifact import (
     entrypoint,
     how_to_read,
 )
+from ..artifact.children import only_child
 from ..artifact.media_types import IMAGE_CONFIGS, TITLE
 from ..oci import limits
 from ..oci.children import is_manifest
@@ -32,9 +33,9 @@ from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from .events import Listener, Side, nobody
 from .failure import blamed
-from .graph import Platform
 from .output import fetch, new_file, safe_title, target_of
 from .places.files import Folder
+from .platforms import Platform
 from .unpack import unpack_wasm
 
 _MODE: Final = 0o644
@@ -108,7 +109,7 @@ async def find_wasm(
         depth += 1
         if depth > limits.GRAPH_DEPTH:
             raise ArtifactInvalid(f"{reference} has more than {depth} indexes in indexes")
-        child = child_by_platform(manifest, which.platform)
+        child = _by_platform(source, reference, manifest, which.platform)
         if child is None:
             kinds = []
             for one in (d for d in candidates(manifest) if is_manifest(d)):
@@ -122,6 +123,17 @@ async def find_wasm(
         config = parse_object(await read_small(source, manifest.config, runtime))
         kind = detect(manifest, platform=platform, config=config)
     return root, Found(at, manifest, kind)
+
+
+def _by_platform(
+    source: Repository, reference: str | Digest, index: Manifest, platform: str | None
+) -> Descriptor | None:
+    """The child that the user wants, else that of a Wasm platform, if there is one."""
+    if platform is None:
+        return child_by_platform(index)
+    wanted = Platform.parse(platform)
+    found = wanted.best(index, source.place, str(reference))
+    return only_child(found, f"the index has several children of {wanted}")
 
 
 async def pull_wasm(

@@ -89,8 +89,8 @@ class Verbs:
             await repository.aclose()
 
     def _options(self, referrers: bool = False, platform: str | None = None) -> Options:
-        from .graph import Platform
         from .plan import Options
+        from .platforms import Platform
 
         wanted = None if platform is None else Platform.parse(platform)
         return Options(referrers, wanted, self.settings.concurrency)
