@@ -219,6 +219,11 @@ ERRORS = [
     errors.ArtifactInvalid("x"),
     errors.NotWasm("x", "a/b", ()),
     errors.Ambiguous("x", ("y", "z")),
+    errors.ArchiveInvalid("x"),
+    errors.UnsafeEntry("x", "y"),
+    errors.LimitExceeded("entries", 5),
+    errors.ForeignLayerError("a/b"),
+    errors.MissingExtraError("zstd"),
     *(kind("x", "y") for kind in INPUTS),
 ]
 NEEDS = {401: b"www-authenticate", 405: b"allow", 429: b"retry-after", 503: b"retry-after"}

@@ -10,6 +10,8 @@
     ├── WasmInvalid                  UNKNOWN                400  no WebAssembly; carries the offset
     ├── ArtifactInvalid              MANIFEST_INVALID       400  what it holds is not what is wanted
     │   ├── NotWasm                  MANIFEST_INVALID       400  carries what was found
+    │   ├── ArchiveInvalid           MANIFEST_INVALID       400  a tar that is broken
+    │   │   └── UnsafeEntry          MANIFEST_INVALID       400  would leave the folder; the entry
     │   └── Ambiguous                MANIFEST_INVALID       400  carries the choices
     ├── ManifestBlobUnknown          MANIFEST_BLOB_UNKNOWN  400  one entry for each absent digest
     ├── DigestMismatch               DIGEST_INVALID         400  the bytes are other bytes
@@ -25,11 +27,14 @@
     ├── Denied                       DENIED                 403
     ├── Unsupported                  UNSUPPORTED            405  carries the methods that work
     │   ├── BlobInUse                UNSUPPORTED            405
+    │   ├── ForeignLayerError        UNSUPPORTED            405  a layer that is not unpacked
+    │   ├── MissingExtraError        UNSUPPORTED            405  carries the extra to install
     │   └── CannotList               UNSUPPORTED            405  a place has no list of referrers
     ├── BodyStalled                  SIZE_INVALID           408  the body stopped coming
     ├── PreconditionFailed           PRECONDITION_FAILED    412  If-Match, If-None-Match
     ├── TooLarge                     SIZE_INVALID           413
     │   └── ManifestTooLarge         MANIFEST_INVALID       413
+    ├── LimitExceeded                SIZE_INVALID           413  of an archive; carries the limit
     ├── RangeInvalid                 BLOB_UPLOAD_INVALID    416  carries the offset that we hold
     ├── RangeNotSatisfiable          SIZE_INVALID           416  carries the size
     ├── TooManyRequests              TOOMANYREQUESTS        429  carries when to come again
@@ -191,6 +196,21 @@ class Ambiguous(ArtifactInvalid):
         return {"choices": list(self.choices)}
 
 
+class ArchiveInvalid(ArtifactInvalid):
+    """A tar archive, or what it is compressed with, is broken or cut off."""
+
+
+class UnsafeEntry(ArchiveInvalid):
+    """An entry of an archive would lead out of the folder that it is unpacked into, or might."""
+
+    def __init__(self, entry: str, reason: str) -> None:
+        super().__init__(f"the entry {entry[:300]!r} is not unpacked: {reason}")
+        self.entry, self.reason = entry, reason
+
+    def detail(self) -> object:
+        return {"entry": self.entry[:300], "reason": self.reason}
+
+
 class ManifestBlobUnknown(WasmholdError):
     """A manifest refers to content that its repository does not hold; all of it is named."""
 
@@ -342,6 +362,28 @@ class CannotList(Unsupported):
     """Whether there are referrers could not be asked: never taken for "there are none"."""
 
 
+class ForeignLayerError(Unsupported):
+    """A layer that belongs to its publisher, of Windows as a rule: not unpacked by itself."""
+
+    def __init__(self, media_type: str) -> None:
+        super().__init__(
+            f"a layer of type {media_type} is not unpacked: it is for Windows, or not to be "
+            "distributed; force it where you know that it is a tar for Linux"
+        )
+        self.media_type = media_type
+
+
+class MissingExtraError(Unsupported):
+    """A package is not installed that few need. `extra` is what to install it with."""
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(f"this wants a package: pip install 'wasmhold[{extra}]'")
+        self.extra = extra
+
+    def detail(self) -> object:
+        return {"extra": self.extra}
+
+
 class BodyStalled(WasmholdError):
     """No byte of the request's body came for `seconds`."""
 
@@ -397,6 +439,20 @@ class TooLarge(WasmholdError):
 class ManifestTooLarge(TooLarge):
     code = "MANIFEST_INVALID"
     noun = "manifest"
+
+
+class LimitExceeded(WasmholdError):
+    """An archive has more of something than is taken. `limit` is in the unit that `what` says."""
+
+    code = "SIZE_INVALID"
+    status = 413
+
+    def __init__(self, what: str, limit: int) -> None:
+        super().__init__(f"the archive has more than {limit} {what}: raise the limit if it may")
+        self.what, self.limit = what, limit
+
+    def detail(self) -> object:
+        return {"what": self.what, "limit": self.limit}
 
 
 class RangeInvalid(WasmholdError):
