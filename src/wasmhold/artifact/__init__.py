@@ -3,13 +3,13 @@
 Pure: bytes of manifests and configs go in and out; layers are descriptors, and are never read here.
 """
 
-from .build import Artifact
+from .build import Artifact, PackedLayer
 from .children import candidates, child_by_kind, child_by_platform
 from .detect import detect, refine
 from .errors import wasm_errors
-from .formats import cncf, wasm_to_oci, zlayer
+from .formats import cncf, compat, image, runwasi, solo, wasm_to_oci, zlayer
 from .formats.cncf_config import Component, WasmConfig
-from .formats.image import entrypoint, wasm_file
+from .formats.image import ImageConfig, entrypoint, wasm_file
 from .kind import Confidence, Format, Kind, Variant
 from .reading import Form, Reading, how_to_read
 
@@ -19,7 +19,9 @@ __all__ = [
     "Confidence",
     "Form",
     "Format",
+    "ImageConfig",
     "Kind",
+    "PackedLayer",
     "Reading",
     "Variant",
     "WasmConfig",
@@ -27,10 +29,14 @@ __all__ = [
     "child_by_kind",
     "child_by_platform",
     "cncf",
+    "compat",
     "detect",
     "entrypoint",
     "how_to_read",
+    "image",
     "refine",
+    "runwasi",
+    "solo",
     "wasm_errors",
     "wasm_file",
     "wasm_to_oci",

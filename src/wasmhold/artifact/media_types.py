@@ -15,13 +15,10 @@ MODULE_WASM: Final = "application/vnd.module.wasm.content.layer.v1+wasm"  # Solo
 CNCF_CONFIG: Final = "application/vnd.wasm.config.v0+json"
 OLD_CONFIG: Final = "application/vnd.wasm.config.v1+json"
 
-IMAGE_CONFIGS: Final = frozenset(
-    {
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    }
-)
+IMAGE_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+IMAGE_CONFIGS: Final = frozenset({IMAGE_CONFIG, "application/vnd.docker.container.image.v1+json"})
 TAR: Final = "application/vnd.oci.image.layer.v1.tar"
+TAR_GZIP: Final = f"{TAR}+gzip"
 TARS: Final = frozenset(
     {
         *(f"{TAR}{packed}" for packed in ("", "+gzip", "+zstd")),

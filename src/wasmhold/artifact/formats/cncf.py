@@ -5,17 +5,14 @@ Source: CNCF TAG Runtime, "Wasm OCI Artifact"; where it is silent, the crate `oc
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
-from ...oci.errors import InputError
-from ...oci.media_types import IMAGE_MANIFEST
 from ...wasm import Binary, BinaryKind
-from ..build import Artifact, by_key, of_bytes, to_json
+from ..build import Artifact, check_time, manifest_of, of_bytes, to_json, without_nulls
 from ..kind import Format, Kind, Variant, View
 from ..media_types import CNCF_CONFIG, TITLE, WASM, WASM_LAYERS
 from .zlayer import is_zlayer
@@ -39,10 +36,6 @@ OS: Final = {
     BinaryKind.COMPONENT: "wasip2",
     BinaryKind.WIT_PACKAGE: "wasip2",
 }
-_TIME: Final = re.compile(
-    r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\dZ",
-    re.ASCII,
-)
 
 
 class Style(Enum):
@@ -85,21 +78,13 @@ def build(
     `created` is a time like ``2024-01-02T03:04:05Z``; `target` the world it was built for, which
     only a component has.  Raises InputError for another form of time.
     """
-    if _TIME.fullmatch(created) is None:
-        raise InputError("not a time, want 2024-01-02T03:04:05Z", created)
+    check_time(created)
     layer = Descriptor(
         WASM, digest, binary.size, annotations={} if title is None else {TITLE: title}
     )
     content = _config(binary, layer, created, author, target, style)
     config = of_bytes(CNCF_CONFIG, content)
-    document: dict[str, object] = {
-        "schemaVersion": 2,
-        "mediaType": IMAGE_MANIFEST,
-        "config": config.to_json(),
-        "layers": [layer.to_json()],
-    }
-    if annotations:
-        document["annotations"] = by_key(annotations)
+    document = manifest_of(config, [layer], annotations)
     manifest = to_json(document, sort_keys=style is Style.WKG)
     return Artifact(manifest, content, config, (layer,))
 
@@ -130,9 +115,5 @@ def _config(
     if style is Style.WKG:
         return to_json(members)
     if component is not None:
-        members["component"] = _without_nulls(component)
-    return to_json(_without_nulls(members))
-
-
-def _without_nulls(members: dict[str, object]) -> dict[str, object]:
-    return {key: value for key, value in members.items() if value is not None}
+        members["component"] = without_nulls(component)
+    return to_json(without_nulls(members))
