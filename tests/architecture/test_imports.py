@@ -25,7 +25,7 @@ GUEST_MODULES = tuple(f"{file.removesuffix('.py')}/" for file in GUEST_SERVERS)
 MAY_IMPORT: dict[str, set[str] | None] = {
     "oci":      set(),
     "wasm":     set(),
-    "artifact": {"oci", "wasm"},
+    "artifact": {"oci", "wasm", "semver"},
     "package":  {"oci", "artifact", "semver"},
     "ports":    {"oci"},
     "protocol": {"oci", "ports"},

@@ -12,6 +12,9 @@ OLD_WASM: Final = "application/vnd.wasm.content.layer.v1+wasm"  # wasm-to-oci, S
 WASM_LAYERS: Final = frozenset({WASM, OLD_WASM})
 MODULE_WASM: Final = "application/vnd.module.wasm.content.layer.v1+wasm"  # Solo, wasmCloud
 
+WASM_COMPONENT: Final = "application/vnd.wasm.component.v1+wasm"  # zlayer's artifact types
+WASM_MODULE: Final = "application/vnd.wasm.module.v1+wasm"
+
 CNCF_CONFIG: Final = "application/vnd.wasm.config.v0+json"
 OLD_CONFIG: Final = "application/vnd.wasm.config.v1+json"
 

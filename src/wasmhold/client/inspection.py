@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..artifact import Format, Kind, WasmConfig, detect, how_to_read, wasm_errors
-from ..artifact.media_types import CNCF_CONFIG, IMAGE_CONFIGS
+from ..artifact.media_types import CNCF_CONFIG, IMAGE_CONFIGS, WASM_COMPONENT, WASM_MODULE
 from ..artifact.reading import Form
+from ..artifact.wasi import imports_wasi, wasi_release
 from ..oci.descriptor import Descriptor
 from ..oci.document import parse_object
 from ..oci.errors import ArtifactInvalid, CannotList, ManifestInvalid, NameUnknown, WasmInvalid
@@ -31,8 +32,8 @@ _KINDS: Final = {
     "application/spdx+json": "sbom",
     "application/vnd.cyclonedx+json": "sbom",
     "application/vnd.wassette.policy+yaml": "policy",
-    "application/vnd.wasm.component.v1+wasm": "component",  # zlayer's two
-    "application/vnd.wasm.module.v1+wasm": "module",
+    WASM_COMPONENT: "component",
+    WASM_MODULE: "module",
 }
 _WASM: Final = {
     BinaryKind.MODULE: "module",
@@ -231,7 +232,7 @@ def _of_config(content: bytes, *, is_wasm: bool) -> tuple[_Inside, str | None]:
 
 
 def _of_binary(binary: Binary, source: str) -> _Inside:
-    imports = [f"{e.module} {e.name}".strip() for e in binary.imports]
+    imports = [str(extern) for extern in binary.imports]
     producers: dict[str, list[str]] = {}
     metadata: dict[str, str] = {}
     try:
@@ -256,13 +257,10 @@ def _of_binary(binary: Binary, source: str) -> _Inside:
 
 def _wasi(binary: Binary) -> str | None:
     """By the names that it imports and exports; None for what uses no WASI."""
-    names = [extern.module or extern.name for extern in (*binary.imports, *binary.exports)]
     if binary.kind is BinaryKind.MODULE:
-        return "wasip1" if "wasi_snapshot_preview1" in names else None
-    versions = [name.partition("@")[2] for name in names if name.startswith("wasi:")]
-    if any(version.startswith("0.3") for version in versions):
-        return "wasip3"
-    return "wasip2" if any(version.startswith("0.2") for version in versions) else None
+        return "wasip1" if imports_wasi(binary) else None
+    release = wasi_release(binary) or ""
+    return {"0.2": "wasip2", "0.3": "wasip3"}.get(release[:3])
 
 
 async def _tags(repository: Repository) -> list[str]:

@@ -10,6 +10,7 @@
     ├── WasmInvalid                  UNKNOWN                400  no WebAssembly; carries the offset
     ├── ArtifactInvalid              MANIFEST_INVALID       400  what it holds is not what is wanted
     │   ├── NotWasm                  MANIFEST_INVALID       400  carries what was found
+    │   │   └── NoWasmLayer          MANIFEST_INVALID       400  it says that it is, but holds none
     │   ├── ArchiveInvalid           MANIFEST_INVALID       400  a tar that is broken
     │   │   └── UnsafeEntry          MANIFEST_INVALID       400  would leave the folder; the entry
     │   └── Ambiguous                MANIFEST_INVALID       400  carries the choices
@@ -176,13 +177,21 @@ class ArtifactInvalid(WasmholdError):
 class NotWasm(ArtifactInvalid):
     """An artifact without WebAssembly. `config` and `layers` are the media types that it has."""
 
+    verdict: ClassVar[str] = "is not a WebAssembly artifact"
+
     def __init__(self, name: str, config: str, layers: Sequence[str]) -> None:
         found = f"found config {config or 'none'}, layers {', '.join(layers) or 'none'}"
-        super().__init__(f"{name} is not a WebAssembly artifact: {found}")
+        super().__init__(f"{name} {self.verdict}: {found}")
         self.config, self.layers = config, tuple(layers)
 
     def detail(self) -> object:
         return {"config": self.config, "layers": list(self.layers)}
+
+
+class NoWasmLayer(NotWasm):
+    """An artifact that says that it is WebAssembly, without a layer that is."""
+
+    verdict = "says that it is WebAssembly, but has no layer of it"
 
 
 class Ambiguous(ArtifactInvalid):

@@ -6,7 +6,7 @@ Nothing is validated beyond what is read; `WasmError` is the only error.
 
 from .custom import KEPT, CustomSection, Producer, read_name, read_producers, read_text
 from .errors import WasmError
-from .preamble import BinaryKind, Preamble
+from .preamble import BinaryKind, Preamble, is_wasm
 from .reader import Binary, Extern, Reader, read_binary
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Producer",
     "Reader",
     "WasmError",
+    "is_wasm",
     "read_binary",
     "read_name",
     "read_producers",

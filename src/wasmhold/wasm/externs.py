@@ -21,6 +21,9 @@ class Extern:
     name: str
     module: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.module} {self.name}".strip()
+
 
 class Budget:
     """What names, payloads and sections of one binary may cost: an input does not decide it."""

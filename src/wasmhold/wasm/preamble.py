@@ -15,6 +15,11 @@ _MODULE: Final = MAGIC + b"\x01\0\0\0"
 _COMPONENT: Final = MAGIC + b"\x0d\0\x01\0"
 
 
+def is_wasm(content: bytes | bytearray | memoryview) -> bool:
+    """Whether `content` begins with the magic of WebAssembly; four bytes are enough."""
+    return bytes(content[: len(MAGIC)]) == MAGIC
+
+
 class BinaryKind(Enum):
     """What a binary is. A WIT package is a component that holds nothing but encoded interfaces."""
 
@@ -30,9 +35,23 @@ class Preamble:
     start: bytes
 
     @classmethod
-    def of(cls, content: bytes) -> Preamble:
+    def of(cls, content: bytes | bytearray | memoryview) -> Preamble:
         """The preamble of `content`, which may be as long as it likes."""
         return cls(bytes(content[:SIZE]))
+
+    @property
+    def version(self) -> int | None:
+        """Of the binary format, 1 of modules and 13 of components; None without a preamble."""
+        return int.from_bytes(self.start[4:6], "little") if self._is_whole else None
+
+    @property
+    def layer(self) -> int | None:
+        """0 of modules, 1 of components; None without a preamble."""
+        return int.from_bytes(self.start[6:8], "little") if self._is_whole else None
+
+    @property
+    def _is_whole(self) -> bool:
+        return len(self.start) == SIZE and is_wasm(self.start)
 
     @property
     def kind(self) -> BinaryKind | None:
@@ -45,8 +64,6 @@ class Preamble:
             return f"a {self.kind.value}"
         if len(self.start) < SIZE:
             return f"only {len(self.start)} bytes: {self.start.hex(' ')}".removesuffix(": ")
-        if self.start.startswith(MAGIC):
-            version = int.from_bytes(self.start[4:6], "little")
-            layer = int.from_bytes(self.start[6:8], "little")
-            return f"version {version} of layer {layer}, want 1 of 0 or 13 of 1"
+        if self._is_whole:
+            return f"version {self.version} of layer {self.layer}, want 1 of 0 or 13 of 1"
         return f"starts with {self.start.hex(' ')}"

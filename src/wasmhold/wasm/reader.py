@@ -197,7 +197,7 @@ class Reader:
             yield held - left
 
 
-def read_binary(content: bytes) -> Binary:
+def read_binary(content: bytes | bytearray | memoryview) -> Binary:
     """A binary that is all there.  Raises WasmError."""
     reader = Reader()
     reader.feed(content)
