@@ -16,15 +16,20 @@ from ..ports.store import StoredManifest
 
 
 async def pour(
-    source: BlobSource, descriptor: Descriptor, runtime: Runtime, write: Callable[[bytes], object]
+    source: BlobSource,
+    descriptor: Descriptor,
+    runtime: Runtime,
+    write: Callable[[bytes], object],
+    begun: tuple[Hasher, int] | None = None,
 ) -> None:
     """Give every chunk of `source` to `write`, which may block.
 
-    Raises SizeInvalid as soon as there are too many bytes, or at the end; DigestMismatch at the
-    end; what `source` and `write` raise.
+    `begun`: the hash and the number of the bytes that are written already.  Raises SizeInvalid as
+    soon as there are too many bytes, or at the end; DigestMismatch at the end; what `source` and
+    `write` raise.
     """
-    running, size = hasher(descriptor.digest.algorithm), 0
-    async with aclosing(await source.open(0)) as body:
+    running, size = begun or (hasher(descriptor.digest.algorithm), 0)
+    async with aclosing(await source.open(size)) as body:
         async for chunk in body:
             size += len(chunk)
             if size > descriptor.size:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from ...oci import limits
+from ...client.sizes import is_whole, parse_size
 
 Value: TypeAlias = Any  # what `Kind.parse` makes; str() of it can be parsed again
 
@@ -56,23 +56,6 @@ class HostPort:
             return self.host == "localhost"
 
 
-_UNITS: Final = {"": 1, "KiB": limits.KIB, "MiB": limits.MIB, "GiB": 1024 * limits.MIB}
-_DIGITS: Final = 18  # what is longer counts nothing that there is
-
-
-def parse_size(text: str) -> int:
-    """Bytes of ``500MiB``, ``1GiB`` or a plain number.  Raises ValueError."""
-    number = text.rstrip("KMGiB")
-    unit = _UNITS.get(text[len(number) :])
-    if unit is None or not _is_whole(number):
-        raise ValueError(f"{text!r} is no size, for example 1GiB, 500MiB or 0")
-    return int(number) * unit
-
-
-def _is_whole(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS
-
-
 def _parse_switch(text: str) -> bool:
     if text not in ("true", "false"):
         raise ValueError(f"{text!r} is neither true nor false")
@@ -93,7 +76,7 @@ def whole(metavar: str, least: int) -> Kind:
     """Whole numbers from `least`."""
 
     def parse(text: str) -> int:
-        if not _is_whole(text) or int(text) < least:
+        if not is_whole(text) or int(text) < least:
             raise ValueError(f"{text!r} is no whole number of {least} or more")
         return int(text)
 
@@ -104,7 +87,7 @@ def number(metavar: str) -> Kind:
     """Numbers from 0, with or without a point."""
 
     def parse(text: str) -> float:
-        if _is_whole(text):
+        if is_whole(text):
             return int(text)
         try:
             value = float(text)

@@ -156,7 +156,7 @@ class Folder:
         with translated(self._full(name)):
             try:
                 # Without waiting: a pipe that somebody has put there would be waited for.
-                descriptor = os.open(last, flags | os.O_NONBLOCK, dir_fd=folder)
+                descriptor = os.open(last, flags | os.O_NONBLOCK, _FILE_MODE, dir_fd=folder)
             except FileNotFoundError:
                 return None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -202,6 +202,36 @@ class Folder:
         with translated(self.path):
             found = [] if folder is None else os.listdir(folder)
         return [name for name in found if not _is_part(name)]
+
+    def listed(self, name: str) -> list[tuple[str, os.stat_result]]:
+        """Name and status of all that lies in a folder below; empty when it is not there."""
+        folder = self._folder(name)
+        if folder is None:
+            return []
+        found = []
+        with translated(self._full(name)):
+            # Two threads that list one descriptor would share where they are in it.
+            own = os.open(".", _FOLDER, dir_fd=folder)
+            try:
+                with os.scandir(own) as entries:
+                    for entry in entries:
+                        with suppress(FileNotFoundError):
+                            found.append((entry.name, entry.stat(follow_symlinks=False)))
+            finally:
+                os.close(own)
+        return found
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a file another name, in one step, instead of what had it; folders are made."""
+        folder, last = self._parent(name)
+        above, name_there = self._parent(to)
+        with translated(self._full(to)):
+            os.replace(last, name_there, src_dir_fd=folder, dst_dir_fd=above)
+
+    def _parent(self, name: str) -> tuple[int, str]:
+        """The open folder that a file lies in, made where it is not there, and its last name."""
+        above, _, last = name.rpartition("/")
+        return self.make(above), last
 
     def unlink(self, name: str) -> bool:
         """False when it was not there."""
@@ -288,7 +318,7 @@ class Folder:
                 raise StoreUnavailable(f"{self._full(name)} was removed while it was written to")
             try:
                 with translated(self._full(name)):
-                    if _try_lock(descriptor) and self._is(name, descriptor):
+                    if try_lock(descriptor) and self.is_at(name, descriptor):
                         break
             except BaseException:
                 os.close(descriptor)
@@ -302,7 +332,7 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    def _is(self, name: str, descriptor: int) -> bool:
+    def is_at(self, name: str, descriptor: int) -> bool:
         """Whether the open file still has the name: others lock the one that came after it."""
         above, _, last = name.rpartition("/")
         try:
@@ -316,7 +346,8 @@ def _is_part(name: str) -> bool:
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
-def _try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file alone; False when somebody else has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -336,13 +367,12 @@ class Staged:
         with translated(self._folder.path):
             write_all(self.descriptor, content)
 
-    def place(self, name: str) -> None:
+    def place(self, name: str, *, durable: bool = True) -> None:
         """Its bytes become durable, then the file `name`, instead of what was there."""
-        above, _, last = name.rpartition("/")
-        folder, top = self._folder.make(above), self._folder.make()
-        with translated(f"{self._folder.path}/{name}"):
-            os.fsync(self.descriptor)
-            os.replace(self._name, last, src_dir_fd=top, dst_dir_fd=folder)
+        if durable:
+            with translated(f"{self._folder.path}/{name}"):
+                os.fsync(self.descriptor)
+        self._folder.rename(self._name, name)
         self._is_placed = True
 
     def add(self, name: str) -> None:

@@ -38,7 +38,7 @@ class MemoryRepository:
         found = self._blobs.get(digest)
         if found is None:
             raise BlobUnknown(self.place, str(digest))
-        return _PiecesBody(*found, start)
+        return PiecesBody(*found, start)
 
     async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
         pieces: list[bytes] = []
@@ -111,7 +111,9 @@ class MemoryRepository:
         return
 
 
-class _PiecesBody:
+class PiecesBody:
+    """Bytes that stay in the pieces in which they came, `size` in all, from `start` on."""
+
     file = None
 
     def __init__(self, pieces: _Pieces, size: int, start: int) -> None:
