@@ -24,3 +24,5 @@ LAYOUT_INDEX: Final = 64 * MIB  # bytes of an index.json that is read: 200,000 t
 ARCHIVE_MEMBERS: Final = 200_000  # of an archive; they are remembered
 ARCHIVE_UNPACKED: Final = 4096 * MIB  # bytes that any compressed archive may unpack to
 ARCHIVE_RATIO: Final = 100  # and beyond that, so many times its own bytes
+TAR_HEADER: Final = MIB  # bytes of one pax header or long name, as in Go's archive/tar
+TAR_SEGMENTS: Final = 100_000  # of a sparse file; they are remembered while it is unpacked
