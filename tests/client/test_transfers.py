@@ -134,6 +134,29 @@ def test_a_blob_from_behind_its_end_is_empty():
             run(made.repository(server.host).blob_open(DIGEST))
 
 
+@covers("ZL-222")
+def test_the_first_bytes_of_a_blob():
+    def respond(seen):
+        asked.append(seen.headers.get("range"))
+        if seen.path.endswith(str(Digest.of(b""))):
+            return Says(416, {"Content-Range": "bytes */0"})
+        return Says(206, {"Content-Range": f"bytes 0-7/{SIZE}"}, DATA[:8])
+
+    asked.clear()
+    with recording(respond) as server, client() as made:
+        repository = made.repository(server.host)
+        assert run(repository.blob_start(DIGEST, 8)) == DATA[:8]
+        assert run(repository.blob_start(Digest.of(b""), 8)) == b""
+    assert asked == ["bytes=0-7"] * 2
+
+
+@covers("ZL-222")
+def test_the_first_bytes_from_a_registry_that_knows_no_ranges():
+    """It would send all of it: nobody reads that, and the connection ends."""
+    with scripted(part(0, 100, status=200)) as server, client() as made:
+        assert run(made.repository(server.host).blob_start(DIGEST, 8)) == DATA[:8]
+
+
 def test_a_download_ends_when_it_shall():
     with scripted(part(0, status=200)) as server, client() as made:
         body = run(made.repository(server.host).blob_open(DIGEST))

@@ -35,7 +35,7 @@ from ...protocol.errors import RemoteError
 from ...protocol.messages import field
 from ...protocol.read_response import ResponseInvalid, next_page
 from ..credentials import Credentials
-from ..downloads import open_blob
+from ..downloads import blob_start, open_blob
 from ..network import Network, OnRetry
 from ..scopes import to_delete, to_mount, to_pull, to_push
 from ..session import Reply, Session
@@ -98,6 +98,10 @@ class RemoteRepository:
 
     async def blob_open(self, digest: Digest, start: int = 0) -> Body:
         return await open_blob(self._session, self.name, digest, start, self._reading)
+
+    async def blob_start(self, digest: Digest, size: int) -> bytes:
+        """The first `size` bytes of a blob, not verified.  Raises BlobUnknown."""
+        return await blob_start(self._session, self.name, digest, size, self._reading)
 
     async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
         await put_blob(self._session, self.name, descriptor, source)
