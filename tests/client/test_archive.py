@@ -18,14 +18,21 @@ from tests.stores.layouts import Layout
 from wasmhold.client.copy import copy_all
 from wasmhold.client.failure import CopyFailed
 from wasmhold.client.places import compression
-from wasmhold.client.places.archive import open_archive
+from wasmhold.client.places.archive import ArchiveContent, ImportLimits, open_archive
 from wasmhold.client.places.layout import open_layout
 from wasmhold.client.places.memory import MemoryRepository
 from wasmhold.client.places.tar import find_members
 from wasmhold.client.plan import Options
 from wasmhold.client.runtime import ThreadRuntime
 from wasmhold.oci import limits
-from wasmhold.oci.errors import ContentDamaged, OutOfSpace, StoreUnavailable, Unsupported
+from wasmhold.oci.errors import (
+    ContentDamaged,
+    LimitExceeded,
+    OutOfSpace,
+    StoreUnavailable,
+    Unsupported,
+)
+from wasmhold.oci.limits import MIB
 from wasmhold.ports.runtime import run
 from wasmhold.testing.covers import covers
 from wasmhold.testing.repository_suite import (
@@ -296,22 +303,28 @@ BLOB = "blobs/sha256/" + "a" * 64
 
 # fmt: off
 HOSTILE = {
-    "a symbolic link as a blob": (lambda at: added(at, link(BLOB, "/etc/passwd")), "is no plain file"),
+    "a symbolic link as a blob": (lambda at: added(at, link(BLOB, "x")), "is no plain file"),
     "a hard link as a blob":     (lambda at: added(at, link(BLOB, "index.json", tarfile.LNKTYPE)), "is no plain file"),
-    "a link as the index":       (lambda at: added(at, link("index.json", "x"), before=True), "is no plain file"),
+    "a link as the index":       (lambda at: added(at, link("index.json", "x"), before=True), "is in it twice"),
     "a device as a blob":        (lambda at: added(at, link(BLOB, "", tarfile.CHRTYPE)), "is no plain file"),
     "a sparse blob":             (lambda at: raw_header(BLOB, tarfile.GNUTYPE_SPARSE, 0) + added(at), "is no plain file"),
     "two indexes":               (lambda at: added(at, ("index.json", b"{}")), "is in it twice"),
     "two indexes, one with ./":  (lambda at: added(at, ("./index.json", b"{}")), "is in it twice"),
     "a blob twice":              (lambda at: added(at, (BLOB, b"1"), (BLOB, b"2")), "is in it twice"),
     "cut off":                   (lambda at: packed(at.folder, format=tarfile.USTAR_FORMAT).rstrip(b"\0")[:-1], "is cut off"),
-    "cut off in a header":       (lambda at: packed(at.folder, format=tarfile.USTAR_FORMAT)[:700], "truncated header"),
+    "cut off in a header":       (lambda at: packed(at.folder, format=tarfile.USTAR_FORMAT)[:700], "cut off in a header"),
     "a size beyond the end":     (lambda at: raw_header("x", tarfile.REGTYPE, 1 << 40) + added(at), "is cut off"),
-    "a long name without end":   (lambda at: raw_header("x", tarfile.GNUTYPE_LONGNAME, 70_000) + bytes(70_144), "has more than"),
-    "a pax header without end":  (lambda at: raw_header("x", tarfile.XHDTYPE, 70_000) + bytes(70_144), "has more than"),
+    "a long name without end":   (lambda at: raw_header("x", tarfile.GNUTYPE_LONGNAME, 2 * MIB) + bytes(2 * MIB), "are taken"),
+    "a pax header without end":  (lambda at: raw_header("x", tarfile.XHDTYPE, 2 * MIB) + bytes(2 * MIB), "are taken"),
     "a pax header of nonsense":  (lambda at: raw_header("x", tarfile.XHDTYPE, 512) + b"x" * 512 + added(at), "cannot be read"),
-    "a pax size of nonsense":    (lambda at: raw_header("x", tarfile.XHDTYPE, 10) + b"10 size=x\n".ljust(512, b"\0") + added(at), "no number"),
-    "a wrong checksum":          (lambda at: b"x" + packed(at.folder)[1:], "bad checksum"),
+    "a pax size of nonsense":    (lambda at: raw_header("x", tarfile.XHDTYPE, 10) + b"10 size=x\n".ljust(512, b"\0") + packed(at.folder, format=tarfile.USTAR_FORMAT), "no number"),
+    "a name above":              (lambda at: added(at, ("../escaped", b"x")), "lies outside"),
+    "a name above, inside":      (lambda at: added(at, ("blobs/../../x", b"x")), "lies outside"),
+    "an absolute name":          (lambda at: added(at, ("/absolute", b"x")), "lies outside"),
+    "a link above":              (lambda at: added(at, link("x", "../x")), "leads out"),
+    "a link to another file":    (lambda at: added(at, link("x", "/etc/passwd")), "leads out"),
+    "a hard link above":         (lambda at: added(at, link("a/x", "../x", tarfile.LNKTYPE)), "leads out"),
+    "a wrong checksum":          (lambda at: b"x" + packed(at.folder)[1:], "checksum"),
     "no tar":                    (lambda at: b"this is no tar" * 100, "no archive"),
     "no layout":                 (lambda at: packed(at.folder / "blobs"), "no index.json"),
     "nothing":                   (lambda at: b"", "no index.json"),
@@ -352,24 +365,38 @@ def test_a_blob_that_an_archive_lacks_is_named(layout, tmp_path):
         run(work())
 
 
-def test_names_that_lead_elsewhere_are_no_files_of_a_layout(layout, wanted, tmp_path):
-    names = ["../escaped", "/absolute", "blobs/../../x", "blobs/sha256/../../index.json", "manifest.json", "blobs/md5/abc"]  # fmt: skip
-    (tmp_path / "a.tar").write_bytes(added(layout, *((name, b"x") for name in names)))
+def test_what_is_no_file_of_a_layout_is_passed_over(layout, wanted, tmp_path):
+    more = [(name, b"x") for name in ("manifest.json", "blobs/md5/abc", "blobs/sha256/x")]
+    (tmp_path / "a.tar").write_bytes(added(layout, *more, link("a/x", "../manifest.json")))
     assert run(read(tmp_path / "a.tar")) == wanted
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tar", "layout"]
 
 
-def test_bombs(layout, tmp_path, monkeypatch):
-    (tmp_path / "a.tar").write_bytes(added(layout, *((str(n), b"") for n in range(50))))
-    monkeypatch.setattr(limits, "ARCHIVE_MEMBERS", 40)
-    with pytest.raises(ContentDamaged, match="more than 40 members"):
-        run(read(tmp_path / "a.tar"))
-    monkeypatch.undo()
-    (tmp_path / "a.tar").write_bytes(gzip.compress(bytes(5_000_000)))
-    monkeypatch.setattr(limits, "ARCHIVE_UNPACKED", 1_000_000)
-    with pytest.raises(ContentDamaged, match="unpacks to more than 1000000 bytes"):
-        run(read(tmp_path / "a.tar"))
-    monkeypatch.undo()
+BOMBS = {
+    "entries": (ImportLimits(entries=40), "more than 40 entries"),
+    "ratio": (ImportLimits(free=100_000, ratio=10), "more than 100000 bytes"),
+    "size": (ImportLimits(size=50_000), "more than 50000 bytes"),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_bombs(kind, layout, tmp_path):
+    bounds, said = BOMBS[kind]
+    plain = added(layout, *((f"more/{n}", b"") for n in range(50)), ("zeros", bytes(500_000)))
+    (tmp_path / "a.tar").write_bytes(plain if kind == "entries" else gzip.compress(plain))
+
+    async def index(bounds):
+        content = ArchiveContent(str(tmp_path / "a.tar"), ThreadRuntime(), bounds=bounds)
+        try:
+            return content.index()
+        finally:
+            content.close()
+
+    with pytest.raises(LimitExceeded, match=said):
+        run(index(bounds))
+    assert run(index(ImportLimits())) is not None
+
+
+def test_an_index_that_is_too_large(tmp_path):
     big = tarfile.TarInfo("index.json")
     big.size = limits.LAYOUT_INDEX + 1
     with open(tmp_path / "a.tar", "wb") as file:
@@ -402,8 +429,8 @@ def test_any_change_of_an_archive_is_an_error_or_harmless(tmp_path_factory, data
         file.write(content)
         file.flush()
         try:
-            found = find_members(file.fileno(), "a.tar")
+            found = find_members(file.fileno(), "a.tar", limits.ARCHIVE_MEMBERS)
         except ContentDamaged:
             return
-        for region in found.values():
+        for region in found.files.values():
             assert 0 <= region.start <= region.start + region.size <= len(content)

@@ -424,17 +424,17 @@ def test_the_index_is_a_value():
     """Tags move; what they left stays; what has other annotations stays as it is."""
     a, b, c = (Descriptor("a/b", Digest.of(text), 1) for text in (b"a", b"b", b"c"))
     document = LayoutIndex.empty().change({"v1": a, "v2": a})
-    assert LayoutIndex.parse(document.dump()).tags.keys() == {"v1", "v2"}
+    assert LayoutIndex.parse(document.dump()).tags().keys() == {"v1", "v2"}
     document = document.change({"v1": b})
-    assert document.tags["v1"].digest == b.digest
+    assert document.tags()["v1"].digest == b.digest
     assert len(document.entries) == 2  # v2 names it
     document = document.change({"v2": b})
     assert {entry.digest for entry in document.entries} == {a.digest, b.digest}
     document = document.change({"v1": None, "v2": None}, [c, c])
-    assert document.tags == {}
+    assert document.tags() == {}
     assert sorted(entry.digest for entry in document.entries) == sorted(d.digest for d in (a, b, c))
     document = document.change({"again": a})
-    assert list(document.tags) == ["again"]
+    assert list(document.tags()) == ["again"]
     assert len(document.entries) == 3
     document = document.change({}, (), {a.digest, c.digest})
     assert [entry.digest for entry in document.entries] == [b.digest]

@@ -33,11 +33,8 @@ def _depth(value: object) -> int:
     return depth
 
 
-def parse_object(content: bytes) -> dict[str, object]:
-    """The JSON object in `content`: UTF-8, no member twice, at most 32 levels.
-
-    Raises ManifestInvalid.
-    """
+def parse_json(content: bytes) -> object:
+    """The JSON in `content`: UTF-8, no member twice, at most 32 levels.  Raises ManifestInvalid."""
     try:
         value = json.loads(
             content.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
@@ -52,8 +49,14 @@ def parse_object(content: bytes) -> dict[str, object]:
         ) from None
     except ValueError as error:  # an integer of more than 4,300 digits
         raise ManifestInvalid(Fault("", f"not JSON that we read: {error}")) from None
-    if not isinstance(value, dict):
-        raise ManifestInvalid(Fault("", "not a JSON object"))
     if _depth(value) > limits.JSON_DEPTH:
         raise ManifestInvalid(Fault("", f"nested deeper than {limits.JSON_DEPTH}"))
+    return value
+
+
+def parse_object(content: bytes) -> dict[str, object]:
+    """The same, where it is an object."""
+    value = parse_json(content)
+    if not isinstance(value, dict):
+        raise ManifestInvalid(Fault("", "not a JSON object"))
     return value

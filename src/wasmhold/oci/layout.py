@@ -12,13 +12,14 @@ from .descriptor import Descriptor, read_descriptor
 from .digest import Digest
 from .document import parse_object
 from .errors import Fault, ManifestInvalid, TagInvalid
-from .reference import parse_tag
+from .reference import familiar, parse_tag, split_tag
 
 LAYOUT_FILE: Final = "oci-layout"
 INDEX_FILE: Final = "index.json"
 LAYOUT: Final = b'{"imageLayoutVersion": "1.0.0"}'
 
 REF_NAME: Final = "org.opencontainers.image.ref.name"  # "Pre-Defined Annotation Keys"
+IMAGE_NAME: Final = "io.containerd.image.name"  # docker's and containerd's: NAME:TAG
 
 _MAX_FAULTS: Final = 20  # of one document that are told
 
@@ -36,12 +37,46 @@ def check_layout(content: bytes) -> None:
 
 
 def tag_of(entry: Descriptor) -> str | None:
-    """The tag that an entry names; of a whole reference, as some tools write it, its tag."""
+    """The tag that an entry names; of a whole name, as some tools write it, its tag."""
     text = entry.annotations.get(REF_NAME, "").partition("@")[0]
     try:
         return parse_tag(text.rpartition(":")[2])
     except TagInvalid:
         return None
+
+
+def whole_name_of(entry: Descriptor) -> str | None:
+    """``NAME:TAG``, where an entry says more than a tag."""
+    text = entry.annotations.get(IMAGE_NAME) or entry.annotations.get(REF_NAME, "")
+    return text if ":" in text or "/" in text else None
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How the tags of one repository stand in an index that may hold several.
+
+    `name` is the repository's, with its host where it has one; empty: the index holds one, which
+    has no name.  `whole`: the annotation for the tag has the whole name too.
+    """
+
+    name: str = ""
+    whole: bool = False
+
+    def tag_of(self, entry: Descriptor) -> str | None:
+        """None also for what has the name of another repository."""
+        whole = whole_name_of(entry) if self.name else None
+        if whole is not None and familiar(split_tag(whole)[0]) != familiar(self.name):
+            return None
+        return tag_of(entry)
+
+    def annotations(self, tag: str) -> dict[str, str]:
+        if not self.name:
+            return {REF_NAME: tag}
+        whole = f"{self.name}:{tag}"
+        return {REF_NAME: whole if self.whole else tag, IMAGE_NAME: whole}
+
+
+_ONE: Final = Naming()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +93,13 @@ class LayoutIndex:
     @classmethod
     def empty(cls) -> Self:
         return cls({"schemaVersion": 2, "mediaType": media_types.IMAGE_INDEX, "manifests": []})
+
+    @classmethod
+    def of(cls, entries: Iterable[Descriptor]) -> Self:
+        """With these entries, as they are."""
+        lines = [_line(entry) for entry in entries]
+        items, same = tuple(item for item, _ in lines), tuple(entry for _, entry in lines)
+        return replace(cls.empty(), items=items, entries=same)
 
     @classmethod
     def parse(cls, content: bytes) -> Self:
@@ -81,10 +123,9 @@ class LayoutIndex:
         lines = ",\n".join(json.dumps(item, separators=(",", ":")) for item in self.items)
         return f'{head[:-1]},"manifests":[\n{lines}\n]}}\n'.encode()
 
-    @property
-    def tags(self) -> dict[str, Descriptor]:
+    def tags(self, naming: Naming = _ONE) -> dict[str, Descriptor]:
         """Of entries with one name the last one holds: it was added last."""
-        named = ((tag_of(entry), entry) for entry in self.entries)
+        named = ((naming.tag_of(entry), entry) for entry in self.entries)
         return {tag: entry for tag, entry in named if tag is not None}
 
     def change(
@@ -92,6 +133,7 @@ class LayoutIndex:
         tags: Mapping[str, Descriptor | None],
         manifests: Iterable[Descriptor] = (),
         removed: Collection[Digest] = (),
+        naming: Naming = _ONE,
     ) -> Self:
         """With these tags (None: without), an entry at least for each of `manifests`, and none
         for what is `removed`.
@@ -103,7 +145,7 @@ class LayoutIndex:
         lines: list[tuple[Mapping[str, object], Descriptor]] = []
         todo, loose = dict(tags), [*manifests]
         for item, entry in zip(self.items, self.entries, strict=True):
-            tag = tag_of(entry)
+            tag = naming.tag_of(entry)
             wanted = tags.get(tag, entry) if tag is not None else entry
             if entry.digest in removed:
                 continue
@@ -114,7 +156,7 @@ class LayoutIndex:
                 todo.pop(tag or "", None)
         for tag, descriptor in todo.items():
             if descriptor is not None:
-                annotations = {**_nameless(descriptor).annotations, REF_NAME: tag}
+                annotations = {**_nameless(descriptor).annotations, **naming.annotations(tag)}
                 lines.append(_line(replace(descriptor, annotations=annotations)))
         listed = {entry.digest for _, entry in lines} | {*removed}
         for descriptor in loose:
@@ -129,7 +171,8 @@ class LayoutIndex:
 
 
 def _nameless(entry: Descriptor) -> Descriptor:
-    rest = {key: value for key, value in entry.annotations.items() if key != REF_NAME}
+    names = (REF_NAME, IMAGE_NAME)
+    rest = {key: value for key, value in entry.annotations.items() if key not in names}
     return replace(entry, annotations=rest)
 
 

@@ -38,6 +38,23 @@ def parse_tag(text: str, whole: str | None = None, start: int = 0) -> str:
     return text
 
 
+def split_tag(text: str) -> tuple[str, str | None]:
+    """What stands before a tag, and the tag: it is behind the last colon of a path's last part."""
+    above, slash, last = text.rpartition("/")
+    name, colon, tag = last.partition(":")
+    return f"{above}{slash}{name}", tag if colon else None
+
+
+def familiar(name: str) -> str:
+    """A repository's whole name as docker shows it: two that are equal so are one repository."""
+    for host in ("docker.io/", "index.docker.io/"):
+        if name.startswith(host):
+            name = name.removeprefix(host)
+            break
+    rest = name.removeprefix("library/")
+    return name if "/" in rest else rest
+
+
 def parse_tag_or_digest(text: str) -> str | Digest:
     """What stands behind ``/manifests/``: a digest exactly when it holds a colon (DS-004)."""
     return Digest.parse(text) if ":" in text else parse_tag(text)

@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final, Protocol
 
-from ...oci.errors import Unsupported
+from ...oci.errors import ContentDamaged, LimitExceeded, Unsupported
+from ...oci.limits import MIB
 
 GZIP: Final = "gzip"
 ZSTD: Final = "zstd"
+NONE: Final = "none"
+
+_PIECE: Final = MIB  # bytes that are unpacked at once
 
 _MAGIC: Final = {b"\x1f\x8b": GZIP, b"\x28\xb5\x2f\xfd": ZSTD}
 _SUFFIXES: Final = {".gz": GZIP, ".tgz": GZIP, ".zst": ZSTD, ".tzst": ZSTD}
@@ -34,6 +38,18 @@ def of_content(start: bytes) -> str | None:
 def of_name(path: str) -> str | None:
     """By how its name ends."""
     return next((kind for suffix, kind in _SUFFIXES.items() if path.endswith(suffix)), None)
+
+
+def chosen(kind: str | None, path: str) -> str | None:
+    """`kind`, one of the three, or as `path` ends; None: not to be compressed.
+
+    Raises Unsupported for another one.
+    """
+    if kind is None:
+        return of_name(path)
+    if kind not in (GZIP, ZSTD, NONE):
+        raise Unsupported(f"{kind!r} is no compression of archives: want gzip, zstd or none")
+    return None if kind == NONE else kind
 
 
 def _zstd() -> Any:
@@ -72,6 +88,25 @@ def writing(kind: str | None, file: IO[bytes]) -> Iterator[Writer]:
         opened = _zstd().ZstdFile(file, "wb", level=_LEVEL[ZSTD])
     with opened:
         yield opened
+
+
+def pieces(kind: str, file: IO[bytes], limit: int, name: str) -> Iterator[bytes]:
+    """What `file` holds, uncompressed, piece by piece.
+
+    Raises ContentDamaged for what is broken, LimitExceeded for more than `limit` bytes.
+    """
+    size = 0
+    try:
+        with reading(kind, file) as content:
+            while piece := content.read(_PIECE):
+                size += len(piece)
+                if size > limit:
+                    raise LimitExceeded("bytes without compression", limit)
+                yield piece
+    except Exception as error:
+        if not broken(error):
+            raise
+        raise ContentDamaged(f"{name} is damaged: {error}") from None
 
 
 def broken(error: Exception) -> bool:

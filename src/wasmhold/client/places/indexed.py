@@ -28,7 +28,15 @@ from ...oci.errors import (
     ManifestUnknown,
     NameUnknown,
 )
-from ...oci.layout import INDEX_FILE, LAYOUT_FILE, LayoutIndex, check_layout, tag_of
+from ...oci.layout import (
+    INDEX_FILE,
+    LAYOUT_FILE,
+    LayoutIndex,
+    Naming,
+    check_layout,
+    tag_of,
+    whole_name_of,
+)
 from ...oci.manifest import Manifest, parse_manifest
 from ...ports.body import Body
 from ...ports.repository import BlobSource, Repository
@@ -95,10 +103,10 @@ class _Pending:
     manifests: dict[Digest, Descriptor] = field(default_factory=dict)
     removed: set[Digest] = field(default_factory=set)
 
-    def applied(self, index: LayoutIndex, inner: set[Digest]) -> LayoutIndex:
+    def applied(self, index: LayoutIndex, inner: set[Digest], naming: Naming) -> LayoutIndex:
         """`inner`: what other manifests lead to needs no entry."""
         loose = [d for digest, d in self.manifests.items() if digest not in inner]
-        return index.change(self.tags, loose, self.removed)
+        return index.change(self.tags, loose, self.removed, naming)
 
     def __bool__(self) -> bool:
         return bool(self.tags or self.manifests or self.removed)
@@ -107,18 +115,24 @@ class _Pending:
 class _View:
     """An index, looked up."""
 
-    def __init__(self, state: object, index: LayoutIndex) -> None:
+    def __init__(self, state: object, index: LayoutIndex, naming: Naming) -> None:
         self.state = state
-        self.entries, self.tags = index.entries, index.tags
+        self.entries, self.tags = index.entries, index.tags(naming)
         self.digests = {entry.digest: entry for entry in index.entries}
 
 
 class IndexedRepository:
-    """`ports.repository.Repository` over the content of one layout."""
+    """`ports.repository.Repository` over the content of one layout.
 
-    def __init__(self, place: str, content: Content, runtime: Runtime) -> None:
+    `naming` says which of its entries are the repository's.
+    """
+
+    def __init__(
+        self, place: str, content: Content, runtime: Runtime, naming: Naming | None = None
+    ) -> None:
         self.place = place
         self.content = content
+        self.naming = naming or Naming()
         self._runtime = runtime
         self._pending = _Pending()
         self._inner: set[Digest] = set()  # children of what was put
@@ -285,13 +299,17 @@ class IndexedRepository:
         Raises ManifestUnknown where there is none, or several; it names them.
         """
         entries = (await self._runtime.offload(self._index)).entries
-        digests = {entry.digest for entry in entries if not entry.annotations or tag_of(entry)}
+        naming = self.naming
+        digests = {one.digest for one in entries if not one.annotations or naming.tag_of(one)}
         if len(digests) == 1:
             return next(entry for entry in entries if entry.digest in digests)
-        names = sorted(tag for entry in entries if (tag := tag_of(entry)) is not None)
-        raise ManifestUnknown(
-            self.place, f"without a tag; it has {', '.join(names[:20]) or 'none'}"
-        )
+        names = ", ".join((await self.names())[:20]) or "none"
+        raise ManifestUnknown(self.place, f"without a tag; it has {names}")
+
+    async def names(self) -> list[str]:
+        """Of all entries, whole where they are: ``NAME:TAG``, or a tag."""
+        entries = (await self._runtime.offload(self._index)).entries
+        return sorted(n for entry in entries if (n := whole_name_of(entry) or tag_of(entry)))
 
     # ---- the index
 
@@ -303,7 +321,7 @@ class IndexedRepository:
         state, view = self.content.state(), self._view
         if view is None or view.state != state:
             found = self.content.index() or LayoutIndex.empty()
-            self._view = view = _View(state, self._pending.applied(found, self._inner))
+            self._view = view = _View(state, self._applied(self._pending, found), self.naming)
         return view
 
     async def flush(self) -> None:
@@ -319,7 +337,10 @@ class IndexedRepository:
             self._changed()
 
     def _write(self, pending: _Pending) -> None:
-        self.content.update(lambda index: pending.applied(index, self._inner), pending.removed)
+        self.content.update(lambda index: self._applied(pending, index), pending.removed)
+
+    def _applied(self, pending: _Pending, index: LayoutIndex) -> LayoutIndex:
+        return pending.applied(index, self._inner, self.naming)
 
     async def aclose(self) -> None:
         await self._runtime.offload(self.content.close)

@@ -1,29 +1,23 @@
-"""Tar as far as an image layout needs it: where the bytes of its files lie, and headers.
+"""Tar as far as archives of images need it: where the bytes of files lie, links, and headers.
 
-Nothing is ever unpacked under a name from an archive.  A member that is no file of a layout is
-passed over; one that is, and is a link, sparse, there twice or cut off, is an error.
-
-Source: POSIX.1-2017, pax, "ustar Interchange Format", "pax Header Block"; GNU tar, "Basic Tar
-Format".
+Nothing is ever unpacked under a name from an archive.  One that might be read in two ways, or that
+names what lies outside of it, is an error as a whole.
 """
 
 from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ...oci import limits
-from ...oci.digest import Digest
-from ...oci.errors import ContentDamaged, DigestInvalid
-from ...oci.layout import INDEX_FILE, LAYOUT_FILE, blob_name
-from ...oci.limits import KIB
+from ...oci.errors import ArchiveInvalid, ContentDamaged, LimitExceeded
+from ...oci.limits import MIB
+from .entries import BLOCK, FILE, FOLDER, HARD_LINK, SYMBOLIC_LINK, Entry, Stream, read_entries
 
-BLOCK: Final = 512  # bytes
 END: Final = bytes(2 * BLOCK)
-
-_EXTENDED: Final = 64 * KIB  # bytes of one pax header or long name; none of the field has a tenth
+_PIECE: Final = MIB  # bytes that are read at once
 
 
 class Region(NamedTuple):
@@ -36,6 +30,40 @@ class Region(NamedTuple):
     def read(self) -> bytes:
         return _read(self.descriptor, self.start, self.size)
 
+    def pieces(self) -> Iterator[bytes]:
+        """All of it.  Raises ContentDamaged when the file has become shorter."""
+        at, stop = self.start, self.start + self.size
+        while at < stop:
+            piece = os.pread(self.descriptor, min(_PIECE, stop - at), at)
+            if not piece:
+                raise ContentDamaged("an archive was cut off while it was read")
+            yield piece
+            at += len(piece)
+
+
+@dataclass(slots=True)
+class Members:
+    """What an archive holds, by names without ``./``; folders are left out.
+
+    `links` lead to other names of the archive, which may be there or not; `others` are devices,
+    pipes, and files with holes.
+    """
+
+    files: dict[str, Region] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.files or name in self.links or name in self.others
+
+    def follow(self, name: str) -> Region | None:
+        """The file that has the name, through links; None where there is none."""
+        for _ in range(len(self.links) + 1):
+            if name not in self.links:
+                return self.files.get(name)
+            name = self.links[name]
+        return None  # they lead in a circle
+
 
 def _read(descriptor: int, start: int, size: int) -> bytes:
     pieces = []
@@ -45,94 +73,80 @@ def _read(descriptor: int, start: int, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _ours(name: str) -> str | None:
-    """The name as a layout has it, None for what is no file of one."""
-    name = name.removeprefix("./")
-    if name in (INDEX_FILE, LAYOUT_FILE):
-        return name
-    parts = name.split("/")
-    if len(parts) != 3 or parts[0] != "blobs":
-        return None
-    try:
-        return blob_name(Digest.parse(f"{parts[1]}:{parts[2]}"))
-    except DigestInvalid:
-        return None
+def find_members(descriptor: int, path: str, limit: int) -> Members:
+    """Where the files of an uncompressed archive lie; `limit` is how many entries it may have.
 
-
-def find_members(descriptor: int, path: str) -> dict[str, Region]:
-    """Where the files of a layout lie in an uncompressed archive.
-
-    Raises ContentDamaged for what is no archive, or a hostile one; `path` is for the message.
+    Raises ContentDamaged for what is no archive, or a hostile one, LimitExceeded; `path` is for
+    the message.
     """
-
-    def damaged(reason: str) -> ContentDamaged:
-        return ContentDamaged(f"{path} is no archive of an image layout: {reason}")
-
-    end = os.fstat(descriptor).st_size
-    found: dict[str, Region] = {}
-    at = count = 0
-    name: str | None = None  # what an extended header says of the member behind it
-    size: int | None = None
-    is_sparse = False
-    while at < end:
-        block = _read(descriptor, at, BLOCK)
-        if block == bytes(BLOCK):
-            break
-        try:
-            header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        except tarfile.HeaderError as error:
-            raise damaged(f"at byte {at}: {error}") from None
-        count += 1
-        if count > limits.ARCHIVE_MEMBERS:
-            raise damaged(f"it has more than {limits.ARCHIVE_MEMBERS} members")
-        at += BLOCK
-        is_extended = header.type in (b"x", b"X", b"g", b"L", b"K")
-        length = header.size if size is None or is_extended else size
-        has_data = header.type in tarfile.REGULAR_TYPES or is_extended or header.type in b"S"
-        if not has_data and header.type in tarfile.SUPPORTED_TYPES:
-            length = 0
-        if length < 0 or at + length > end:
-            raise damaged(f"the member at byte {at - BLOCK} is cut off")
-        if is_extended:
-            if length > _EXTENDED:
-                raise damaged(f"the header at byte {at - BLOCK} has more than {_EXTENDED} bytes")
-            content = _read(descriptor, at, length)
-            if header.type == b"L":
-                name = content.rstrip(b"\0").decode("utf-8", "surrogateescape")
-            elif header.type in (b"x", b"X"):
-                records = _records(content, damaged)
-                name = records.get("path", name)
-                is_sparse = any(key.startswith("GNU.sparse") for key in records)
-                if "size" in records:
-                    if not (records["size"].isascii() and records["size"].isdecimal()):
-                        raise damaged(f"a size that is no number, at byte {at}")
-                    size = int(records["size"])
-        else:
-            ours = _ours(name or header.name)
-            if ours is not None:
-                if header.type not in (b"0", b"\0", b"7") or is_sparse:
-                    raise damaged(f"{ours} is no plain file in it")
-                if ours in found:
-                    raise damaged(f"{ours} is in it twice")
-                found[ours] = Region(descriptor, at, length)
-            name, size, is_sparse = None, None, False
-        at += -(-length // BLOCK) * BLOCK
+    source, found = _File(descriptor), Members()
+    try:
+        for count, entry in enumerate(read_entries(Stream(source, BLOCK, source.pass_over))):
+            if count >= limit:
+                raise LimitExceeded("entries", limit)
+            _note(entry, found, descriptor)
+    except ArchiveInvalid as error:
+        raise ContentDamaged(f"{path} is no archive that can be read: {error}") from None
     return found
 
 
-def _records(content: bytes, damaged: Callable[[str], ContentDamaged]) -> dict[str, str]:
-    """The records of a pax header: ``LENGTH KEY=VALUE`` and a newline."""
-    records: dict[str, str] = {}
-    while content.rstrip(b"\0"):
-        digits, space, _ = content.partition(b" ")
-        length = int(digits) if digits.isdigit() and len(digits) < 6 else 0
-        record = content[len(digits) + 1 : length]
-        key, equals, value = record.partition(b"=")
-        if not (space and equals and record.endswith(b"\n") and length <= len(content)):
-            raise damaged("a pax header that cannot be read")
-        records[key.decode("utf-8", "replace")] = value[:-1].decode("utf-8", "surrogateescape")
-        content = content[length:]
-    return records
+def _note(entry: Entry, found: Members, descriptor: int) -> None:
+    """Raises ArchiveInvalid."""
+    written = os.fsdecode(entry.name)
+    name = _inside("", written)
+    if name is None:
+        raise ArchiveInvalid(f"{written[:300]!r} lies outside of it")
+    if entry.kind == FOLDER:
+        return
+    if name in found:
+        raise ArchiveInvalid(f"{name} is in it twice")
+    if entry.kind in (HARD_LINK, SYMBOLIC_LINK):
+        # A symbolic link is seen from its folder, a hard one from the top.
+        folder = name.rpartition("/")[0] if entry.kind == SYMBOLIC_LINK else ""
+        to = _inside(folder, os.fsdecode(entry.link))
+        if to is None:
+            raise ArchiveInvalid(f"{name} is a link that leads out of it")
+        found.links[name] = to
+    elif entry.kind == FILE and entry.segments is None:
+        found.files[name] = Region(descriptor, entry.at, entry.size)
+    else:
+        found.others.add(name)
+
+
+def _inside(folder: str, name: str) -> str | None:
+    """`name`, seen from `folder`, as it is seen from the top; None where it leads out.
+
+    A name without a folder has no way up: tools differ in what ``a/../b`` is.
+    """
+    if name.startswith("/") or "\0" in name:
+        return None
+    parts = [part for part in folder.split("/") if part]
+    for part in name.split("/"):
+        if part == "..":
+            if not (folder and parts):
+                return None
+            parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/".join(parts)
+
+
+class _File:
+    """Reads a file in order, from its start, and passes over what nobody wants."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._at = descriptor, 0
+        self._end = os.fstat(descriptor).st_size
+
+    def read(self, size: int) -> bytes:
+        piece = os.pread(self._descriptor, size, self._at)
+        self._at += len(piece)
+        return piece
+
+    def pass_over(self, size: int) -> None:
+        self._at += size
+        if self._at > self._end:
+            raise ArchiveInvalid(f"it is cut off at byte {self._end}")
 
 
 def member_header(name: str, size: int | None) -> bytes:
