@@ -5,6 +5,7 @@
     b/<digest>                   blob, one for the whole store               u/
     data/<upload>/<part>         bytes; the key is never used a second time
     n/<repo>!                    "there is this repository"
+    probe/<nonce>                obstore.py tries there what the object store can, and removes it
     r/<repo>/_b/<digest>         link: the repository has this blob          b/
     r/<repo>/_m/<digest>         manifest, with its bytes                    _b, _m, n/
     r/<repo>/_r/<subject>/<d>    mark: manifest d has this subject           _m

@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
 class Page(NamedTuple):
     entries: list[Entry]
-    more: bool  # there are keys behind the last entry
+    more: bool  # there may be keys behind the last entry; False: there are none
 
 
 class Bucket(Protocol):
