@@ -19,7 +19,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .credentials import Credentials, UserCredentials
     from .network import Network
-    from .transport import Transport
+    from .transport import Options, Transport
 
 
 class SystemRandomness:
@@ -56,20 +56,35 @@ class Opener:
 
     @cached_property
     def transport(self) -> Transport:
-        from .transport import HttpTransport, Options
+        from .transport import HttpTransport
+
+        certificate = self.settings.client_certificate
+        return HttpTransport(replace(self._options, client_certificate=certificate))
+
+    @cached_property
+    def outside(self) -> Transport:
+        """For URLs that others have written: it leads to fewer hosts, and shows no certificate."""
+        from .transport import HttpTransport, Reach
+
+        settings = self.settings
+        reach = Reach(settings.plain_http, settings.allow_private_urls)
+        return HttpTransport(replace(self._options, reach=reach))
+
+    @property
+    def _options(self) -> Options:
+        from .transport import Options
 
         settings = self.settings
         options = Options(
             environ=settings.environ,
             ca_file=settings.ca_file,
             insecure=settings.insecure,
-            client_certificate=settings.client_certificate,
             connect_timeout_s=settings.connect_timeout_s,
             read_timeout_s=settings.read_timeout_s,
         )
         if settings.user_agent is not None:
             options = replace(options, user_agent=settings.user_agent)
-        return HttpTransport(options)
+        return options
 
     @cached_property
     def network(self) -> Network:
@@ -100,6 +115,10 @@ class Opener:
             from .places.archive import open_archive
 
             return open_archive(place.where, self.runtime)
+        if place.kind is PlaceKind.DOCKER:
+            from .places.docker import open_docker_archive
+
+            return open_docker_archive(place.where, place.name, self.runtime)
         if place.kind is PlaceKind.STORE:
             from .places.store import open_store
 
@@ -113,5 +132,5 @@ class Opener:
         )
 
     def close(self) -> None:
-        if "transport" in self.__dict__:
-            self.transport.close()
+        for name in {"transport", "outside"} & self.__dict__.keys():
+            getattr(self, name).close()

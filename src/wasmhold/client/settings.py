@@ -30,6 +30,7 @@ class Settings:
     plain_http       hosts that are spoken to without TLS; on loopback that is found out
     ca_file          further authorities to trust, a PEM file
     insecure         trust anybody
+    allow_private_urls: whether the URLs of a layer may lead into private networks
     client_certificate: a PEM file with a certificate, and one with its key, None for the same
     user_agent       what requests say they come from; None: wasmhold and its version
     credentials      who the user is, instead of what `environ` leads to
@@ -44,6 +45,7 @@ class Settings:
     plain_http: Container[str] = ()
     ca_file: str | None = None
     insecure: bool = False
+    allow_private_urls: bool = False
     client_certificate: tuple[str, str | None] | None = None
     user_agent: str | None = None
     credentials: Credentials | None = field(default=None, repr=False)

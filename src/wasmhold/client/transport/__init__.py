@@ -2,5 +2,6 @@
 
 from .http import HttpTransport, Options
 from .port import Answer, Readable, Transport
+from .reach import Reach
 
-__all__ = ["Answer", "HttpTransport", "Options", "Readable", "Transport"]
+__all__ = ["Answer", "HttpTransport", "Options", "Reach", "Readable", "Transport"]

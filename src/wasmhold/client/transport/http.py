@@ -18,6 +18,7 @@ from ...protocol.messages import field as first
 from ..hosts import origin, without_query
 from .port import Answer
 from .proxies import proxy_for
+from .reach import Reach
 
 if TYPE_CHECKING:
     from .pools import Pools
@@ -32,14 +33,16 @@ class Options:
     """How to reach registries.  `environ` names proxies; the library never reads it by itself.
 
     `ca_file`: further authorities to trust (PEM). `insecure`: trust anybody.  `client_certificate`:
-    a PEM file with a certificate, and one with its key, None where it is the same.  Times are
-    seconds, None for no bound; there is none for a whole transfer.
+    a PEM file with a certificate, and one with its key, None where it is the same.  `reach`: where
+    requests may lead, None for anywhere.  Times are seconds, None for no bound; there is none for a
+    whole transfer.
     """
 
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_file: str | None = None
     insecure: bool = False
     client_certificate: tuple[str, str | None] | None = None
+    reach: Reach | None = None
     connect_timeout_s: float | None = 10
     read_timeout_s: float | None = 60
     connections: int = 32  # of one host that are kept open
@@ -68,7 +71,7 @@ class HttpTransport:
         if body is None and method in _WITH_BODY:
             headers.setdefault("content-length", "0")
         for _ in range(MAX_REDIRECTS + 1):
-            proxy = proxy_for(url, self._options.environ)
+            proxy = self._proxy(url)
             answer = self._pools().send(method, url, headers, body, proxy)
             if not follow or answer.status not in _REDIRECTS:
                 return answer
@@ -83,6 +86,15 @@ class HttpTransport:
         raise Unreachable(
             urlsplit(url).netloc, f"more than {MAX_REDIRECTS} redirects", retryable=False
         )
+
+    def _proxy(self, url: str) -> str | None:
+        """The proxy for `url`.  Raises Unreachable for a URL that is not to be asked."""
+        options = self._options
+        if options.reach is not None:
+            options.reach.check(url)
+            if not options.reach.private:
+                return None  # a proxy connects to what it likes
+        return proxy_for(url, options.environ)
 
     def speaks_tls(self, host: str, port: int) -> bool:
         return self._pools().speaks_tls(host, port)

@@ -33,6 +33,7 @@ from .port import PIECE, Answer
 
 if TYPE_CHECKING:
     from .http import Options
+    from .reach import Reach
 
 _PROBE_S = 2.0  # seconds for the first byte of a handshake on loopback
 
@@ -41,12 +42,44 @@ class _Patient:
     """A connection that gives a body the time of a read, not of a connect, and can be cut off."""
 
     sock: socket.socket | None
+    host: str
+    port: int
 
     def __init__(
-        self, *args: Any, opened: Callable[[Any], None], patience_s: float | None, **kwargs: Any
+        self,
+        *args: Any,
+        opened: Callable[[Any], None],
+        patience_s: float | None,
+        reach: Reach | None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
-        self._opened, self._patience_s = opened, patience_s
+        self._opened, self._patience_s, self._reach = opened, patience_s, reach
+
+    def _new_conn(self) -> socket.socket:
+        """Where not every address will do, the name is looked up here, and not once more."""
+        if self._reach is None:
+            return self._connected()
+        name = self.host
+        try:
+            found = socket.getaddrinfo(name.strip("[]"), self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NameResolutionError(name, self, error) from error  # type: ignore[arg-type]
+        failed: Exception | None = None
+        for address in self._reach.among(name, (str(info[4][0]) for info in found)):
+            self.host = address
+            try:
+                return self._connected()
+            except (NewConnectionError, ConnectTimeoutError) as error:
+                failed = error
+            finally:
+                self.host = name  # a certificate is for the name
+        assert failed is not None
+        raise failed
+
+    def _connected(self) -> socket.socket:
+        sock: socket.socket = super()._new_conn()  # type: ignore[misc]
+        return sock
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
@@ -186,7 +219,13 @@ class Pools:
         self, kind: type[HTTPConnectionPool], connection: type[_HttpConnection | _HttpsConnection]
     ) -> type[HTTPConnectionPool]:
         """A class of pools whose connections are ours."""
-        made = partial(connection, opened=self._opened, patience_s=self._options.read_timeout_s)
+        options = self._options
+        made = partial(
+            connection,
+            opened=self._opened,
+            patience_s=options.read_timeout_s,
+            reach=options.reach,
+        )
         return type(kind.__name__, (kind,), {"ConnectionCls": made})
 
     def _proxied(self, proxy: str, settings: dict[str, Any]) -> urllib3.PoolManager:
