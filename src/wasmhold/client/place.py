@@ -1,10 +1,11 @@
 """Places as people write them: a repository in a registry, a layout, an archive, a store.
 
-HOST[:PORT]/NAME[:TAG][@DIGEST]     a repository in a registry
-NAME[:TAG][@DIGEST]                 the same in the default registry, where there is one
-oci:DIR[:TAG][@DIGEST]              an image layout
-oci-archive:FILE[:TAG][@DIGEST]     the same as tar
-store:DIR//NAME[:TAG][@DIGEST]      a registry's directory, without a server
+HOST[:PORT]/NAME[:TAG][@DIGEST]            a repository in a registry
+NAME[:TAG][@DIGEST]                        the same in the default registry, where there is one
+oci:DIR[:TAG][@DIGEST]                     an image layout
+oci-archive:FILE[:TAG][@DIGEST]            the same as tar
+docker-archive:FILE[:NAME[:TAG]][@DIGEST]  images as docker saves them
+store:DIR//NAME[:TAG][@DIGEST]             a registry's directory, without a server
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, Self
 
 from ..oci.digest import Digest
 from ..oci.errors import DigestMismatch, InputError
-from ..oci.reference import parse_name, parse_tag
+from ..oci.reference import parse_name, parse_tag, split_tag
 
 _DIGEST: Final = re.compile(r"@([a-z0-9]+:[a-zA-Z0-9=_-]*)\Z")
 _HOST: Final = re.compile(r"(?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
@@ -39,7 +40,11 @@ class PlaceKind(Enum):
     REGISTRY = ""
     LAYOUT = "oci:"
     ARCHIVE = "oci-archive:"
+    DOCKER = "docker-archive:"
     STORE = "store:"
+
+
+_BEFORE_NAME: Final = {PlaceKind.REGISTRY: "/", PlaceKind.DOCKER: ":", PlaceKind.STORE: "//"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class Place:
                 if not path:
                     raise PlaceInvalid(f"want {kind.value}PATH[:TAG]", text)
                 return cls(kind, path, "", tag, digest)
+        if rest.startswith(PlaceKind.DOCKER.value):
+            return cls._in_docker_archive(text, rest, digest)
         if rest.startswith(PlaceKind.STORE.value):
             where, slashes, name = rest.removeprefix(PlaceKind.STORE.value).rpartition("//")
             if not (where and slashes):
@@ -76,6 +83,19 @@ class Place:
                 PlaceKind.STORE, where, parse_name(name, text, text.rfind(name)), tag, digest
             )
         return cls._in_registry(text, rest, digest, default_registry)
+
+    @classmethod
+    def _in_docker_archive(cls, text: str, rest: str, digest: Digest | None) -> Self:
+        # As for skopeo: a name may have a port, so it is the file that has no colon.
+        path, colon, whole = rest.removeprefix(PlaceKind.DOCKER.value).partition(":")
+        name, tag = _split_tag(whole, text)
+        if not path or (colon and not name):
+            raise PlaceInvalid("want docker-archive:FILE or docker-archive:FILE:NAME:TAG", text)
+        host, slash, below = name.partition("/")
+        checked = below if slash and is_host(host) else name
+        if checked:
+            parse_name(checked, text, text.rfind(checked))
+        return cls(PlaceKind.DOCKER, path, name, tag, digest)
 
     @classmethod
     def _in_registry(
@@ -107,8 +127,13 @@ class Place:
     @property
     def repository(self) -> str:
         """Without tag and digest."""
-        between = "//" if self.kind is PlaceKind.STORE else "/" if self.name else ""
+        between = _BEFORE_NAME[self.kind] if self.name else ""
         return f"{self.kind.value}{self.where}{between}{self.name}"
+
+    @property
+    def whole_name(self) -> str:
+        """Of the repository with its host, as docker names images; empty where there is none."""
+        return self.repository if self.kind is PlaceKind.REGISTRY else self.name
 
     def at(self, digest: Digest) -> Self:
         """The same by digest alone."""
@@ -127,9 +152,5 @@ def is_host(text: str) -> bool:
 
 
 def _split_tag(text: str, whole: str) -> tuple[str, str | None]:
-    """A tag stands behind the last colon of the last part of a path."""
-    above, slash, last = text.rpartition("/")
-    name, colon, tag = last.partition(":")
-    if not colon:
-        return text, None
-    return f"{above}{slash}{name}", parse_tag(tag, whole, whole.rfind(tag))
+    name, tag = split_tag(text)
+    return name, None if tag is None else parse_tag(tag, whole, whole.rfind(tag))

@@ -15,7 +15,7 @@ from ..oci.digest import Digest
 from ..oci.errors import Fault, ManifestInvalid, ManifestUnknown
 from ..oci.limits import MIB
 from ..oci.manifest import Manifest, parse_manifest
-from ..ports.repository import Repository
+from ..ports.repository import Particular, Repository
 from ..ports.runtime import ClientRuntime
 from ..ports.store import StoredManifest
 from .events import Side
@@ -38,11 +38,13 @@ class Options:
     referrers    also what refers to it, and to that, and so on
     platform     of an index only the manifest for this platform
     concurrency  manifests and blobs that are read or moved side by side
+    foreign      also layers that are not to be distributed, where the source has them
     """
 
     referrers: bool = False
     platform: Platform | None = None
     concurrency: int = CONCURRENCY
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +196,9 @@ class Planner:
             found: list[Descriptor] = []
             if self._options.referrers:
                 found = await source.referrers(digest)
+        if isinstance(destination, Particular):
+            with blamed(Side.DESTINATION, destination.place, f"taking {digest}"):
+                destination.refuse(descriptor, manifest)
         return _Looked(is_there, manifest, tuple(found))
 
     async def _read(self, descriptor: Descriptor) -> Manifest:
@@ -236,7 +241,7 @@ class Planner:
 
         Source: image-spec, layer.md, "Non-Distributable Layers"; descriptor.md, "urls".
         """
-        if blob.media_type in media_types.NONDISTRIBUTABLE:
+        if blob.media_type in media_types.NONDISTRIBUTABLE and not self._options.foreign:
             return False
         with blamed(Side.SOURCE, self._source.place, f"asking for blob {blob.digest}"):
             return await self._source.blob_size(blob.digest) is not None

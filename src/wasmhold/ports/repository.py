@@ -15,10 +15,11 @@ A copy needs no more of a place than this, and every place gives all of it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
+from ..oci.manifest import Manifest
 from .body import Body
 from .store import StoredManifest
 
@@ -129,4 +130,13 @@ class Repository(Blobs, Manifests, Tags, Protocol):
 
     async def aclose(self) -> None:
         """Let go of files, connections, and of what was put and not flushed."""
+        ...
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """What a place has besides that does not take every manifest: it is asked before a copy."""
+
+    def refuse(self, descriptor: Descriptor, manifest: Manifest) -> None:
+        """Raises Unsupported, with the reason and what to do, for what will never be taken."""
         ...
