@@ -71,12 +71,13 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """`again`: it is tried again from where it broke; else this ends the copy."""
+    """`again`: in `wait_s` seconds it is tried from where it broke; else this ends the copy."""
 
     side: Side
     descriptor: Descriptor
     error: WasmholdError
     again: bool
+    wait_s: float = 0.0
 
 
 Event: TypeAlias = Planned | Skipped | Started | Advanced | Mounted | Finished | Failed

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final
+from typing import Final, Protocol
 
 from ..oci.descriptor import Descriptor
+from ..oci.digest import Digest
 from ..oci.errors import BodyCut, Cancelled, SizeInvalid, WasmholdError
 from ..oci.limits import MIB
 from ..ports.body import Body
-from ..ports.repository import Blobs
 from ..ports.runtime import ClientRuntime
 from .events import Advanced, Failed, Listener, Side
 
@@ -20,6 +20,12 @@ _PAUSE_S: Final = 0.2  # before the second try, then twice that, and so on
 _PAUSE_MAX_S: Final = 5.0
 
 
+class Opens(Protocol):
+    """The part of a repository, or of a cache, that gives blobs."""
+
+    async def blob_open(self, digest: Digest, start: int = 0) -> Body: ...
+
+
 class Reader:
     """`ports.repository.BlobSource`: a blob of `source`, as `descriptor` says it is.
 
@@ -28,7 +34,7 @@ class Reader:
 
     def __init__(
         self,
-        source: Blobs,
+        source: Opens,
         descriptor: Descriptor,
         runtime: ClientRuntime,
         tell: Listener,
@@ -106,8 +112,9 @@ class _Reading:
         again = error.retryable and self._breaks <= MAX_BREAKS
         if not again:
             raise reader.fail(error)
-        reader.tell(Failed(Side.SOURCE, reader.descriptor, error, again))
-        await reader.runtime.sleep(min(_PAUSE_S * 2 ** (self._breaks - 1), _PAUSE_MAX_S))
+        wait_s = min(_PAUSE_S * 2 ** (self._breaks - 1), _PAUSE_MAX_S)
+        reader.tell(Failed(Side.SOURCE, reader.descriptor, error, again, wait_s))
+        await reader.runtime.sleep(wait_s)
 
     def _tell(self) -> None:
         self._told = self._at

@@ -96,15 +96,7 @@ class Done:
 
 
 PullEvent: TypeAlias = (
-    Resolved
-    | BlobStarted
-    | BlobProgress
-    | BlobDone
-    | BlobSkipped
-    | Retry
-    | Stale
-    | Warned
-    | Done
+    Resolved | BlobStarted | BlobProgress | BlobDone | BlobSkipped | Retry | Stale | Warned | Done
 )
 OnEvent: TypeAlias = Callable[[PullEvent], Awaitable[object] | object]
 
@@ -115,6 +107,7 @@ class Teller:
     def __init__(self, listener: OnEvent | None) -> None:
         self._listener = listener
         self._lock = threading.Lock()
+        self.is_heard = listener is not None
 
     async def tell(self, event: PullEvent) -> None:
         """Raises what the listener does."""

@@ -45,7 +45,7 @@ class SourcePolicy(Enum):
     LOCAL_ONLY = "local_only"
 
     # The name that it had before there were other object stores.
-    S3_FIRST = SHARED_FIRST  # noqa: PIE796
+    S3_FIRST = SHARED_FIRST
 
     @classmethod
     def _missing_(cls, value: object) -> SourcePolicy | None:
@@ -100,10 +100,10 @@ def judge(here: Descriptor, there: Descriptor | WasmholdError | None, *, stale: 
         return Verdict.GONE
     if isinstance(there, Descriptor):
         return Verdict.USE if there.digest == here.digest else Verdict.FETCH
-    return Verdict.USE_STALE if stale and _is_outage(there) else Verdict.RAISE
+    return Verdict.USE_STALE if stale and is_outage(there) else Verdict.RAISE
 
 
-def _is_outage(error: WasmholdError) -> bool:
+def is_outage(error: WasmholdError) -> bool:
     """No answer, or one that says nothing about the thing asked for."""
     if isinstance(error, RemoteError):
         return error.answer_status == 429 or error.answer_status >= 500

@@ -364,6 +364,11 @@ class DiskCache:
     async def blob_size(self, digest: Digest) -> int | None:
         return await self._runtime.offload(self._content.size, _blob_name(digest))
 
+    def blob_path(self, digest: Digest) -> str | None:
+        """`caches.port.InFiles`."""
+        path = f"{self.place}/{_blob_name(digest)}"
+        return path if os.path.isfile(path) else None
+
     async def blob_open(self, digest: Digest, start: int = 0) -> Body:
         """It is verified before the first byte, once, as long as the file does not change.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
@@ -120,4 +120,13 @@ class Cache(CachedBlobs, CachedManifests, Records, Protocol):
     @property
     def place(self) -> str:
         """For messages: the memory, a folder, the URL of a bucket."""
+        ...
+
+
+@runtime_checkable
+class InFiles(Protocol):
+    """A cache whose blobs are files."""
+
+    def blob_path(self, digest: Digest) -> str | None:
+        """Where the blob lies, as long as the cache keeps it; None when it is not cached."""
         ...

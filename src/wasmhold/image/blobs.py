@@ -1,0 +1,215 @@
+"""Blobs: moved into the cache from the nearest place that has them, and verified from anywhere.
+
+The cache's `blob_put` is the single flight: of all who want a blob at one time, one fetches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+
+from ..client.events import nobody
+from ..client.reader import Opens, Reader
+from ..oci.descriptor import Descriptor
+from ..oci.digest import Digest
+from ..oci.errors import (
+    BlobUnknown,
+    Cancelled,
+    Denied,
+    OutOfSpace,
+    StoreUnavailable,
+    WasmholdError,
+)
+from .call import Call
+from .events import BlobSkipped
+from .manifests import Manifests, not_found
+from .moving import Moving, Stream, Verified
+from .policy import Source, blob_order
+from .tiers import CacheTier, LocalTier
+
+_OCTETS = "application/octet-stream"
+_CANNOT_WRITE = (OutOfSpace, Denied, StoreUnavailable)
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Where a blob can be read now; `source` is where it came from."""
+
+    source: Source
+    place: Opens
+    is_cached: bool = False
+
+
+class _Lost(BlobUnknown):
+    """The cache had it a moment ago."""
+
+
+class Blobs:
+    """`caches` are the own one, then the shared one, where there is one."""
+
+    def __init__(
+        self, local: LocalTier | None, caches: Sequence[CacheTier], manifests: Manifests
+    ) -> None:
+        self._local, self._caches, self._manifests = local, caches, manifests
+        self._own = caches[0]
+
+    async def describe(self, call: Call, digest: Digest, size: int | None) -> Descriptor:
+        """A blob of which the digest alone is known, or its size too.  Raises BlobUnknown."""
+        if size is not None:
+            return Descriptor(_OCTETS, digest, size)
+        for source in blob_order(call.policy, call.sources):
+            size = await self._size(call, source, digest)
+            if size is not None:
+                return Descriptor(_OCTETS, digest, size)
+        raise BlobUnknown(call.image.repository, str(digest))
+
+    async def _size(self, call: Call, source: Source, digest: Digest) -> int | None:
+        if source is Source.LOCAL and self._local is not None:
+            async with self._local.blob(call, digest) as repository:
+                return None if repository is None else await repository.blob_size(digest)
+        if source is Source.ORIGIN and call.has_origin:
+            *mirrors, (_, origin) = self._manifests.remotes(call).all()
+            for _, mirror in mirrors:
+                try:
+                    if (size := await mirror.blob_size(digest)) is not None:
+                        return size
+                except Cancelled:
+                    raise
+                except WasmholdError as error:
+                    await self._manifests.remotes(call).passed_over(mirror, error)
+            return await origin.blob_size(digest)
+        for tier in self._of(source):
+            return await tier.blob_size(call, digest)
+        return None
+
+    def _of(self, source: Source) -> list[CacheTier]:
+        return [tier for tier in self._caches if tier.source is source]
+
+    async def fetch(self, call: Call, blobs: Sequence[Descriptor], limit: int) -> list[Source]:
+        """Have all of them near, at most `limit` side by side; where each was.
+
+        Raises BlobUnknown, ImageNotFound; DigestMismatch, SizeInvalid; what the origin does.
+        """
+        failed: list[BaseException] = []
+        within = replace(call, stopped=lambda: bool(failed))
+
+        async def one(descriptor: Descriptor) -> Source:
+            try:
+                async with self._located(within, descriptor) as near:
+                    return near.source
+            except BaseException as error:
+                failed.append(error)  # the others end at their next chunk
+                raise
+
+        try:
+            return await call.connections.runtime.map(one, blobs, limit)
+        except Cancelled:
+            if failed:
+                # One that was stopped may have come to its end before the one that stopped it.
+                raise failed[0] from None
+            raise
+
+    async def open(self, call: Call, descriptor: Descriptor) -> Stream:
+        """Its bytes, verified when they have been read to the end.  Raises as `fetch`."""
+        try:
+            return await self._opened(call, descriptor)
+        except _Lost:
+            # It was damaged, or room was needed: from farther away, then.
+            return await self._opened(call, descriptor)
+
+    async def _opened(self, call: Call, descriptor: Descriptor) -> Stream:
+        async with AsyncExitStack() as held:
+            near = await held.enter_async_context(self._located(call, descriptor))
+            if near.is_cached:
+                try:
+                    body = await near.place.blob_open(descriptor.digest)
+                except BlobUnknown as error:
+                    raise _Lost(error.name, error.digest) from error
+                return Stream(body, descriptor, held.pop_all())
+            moving = self._moving(call, near, descriptor, silent=near.source is Source.LOCAL)
+            return Stream(Verified(await moving.open(0), moving), descriptor, held.pop_all())
+        raise AssertionError("the stack swallows nothing")
+
+    @asynccontextmanager
+    async def _located(self, call: Call, descriptor: Descriptor) -> AsyncIterator[_Near]:
+        """Where the blob can be read, nearer than it was if it was far."""
+        digest, stats = descriptor.digest, call.connections.stats
+        for source in blob_order(call.policy, call.sources):
+            if source is Source.LOCAL and self._local is not None:
+                async with self._local.blob(call, digest) as repository:
+                    stats.asked(source, hit=repository is not None)
+                    if repository is not None:
+                        await call.tell(BlobSkipped(digest, source.value))
+                        yield _Near(source, repository)
+                        return
+            for tier in self._of(source):
+                size = await tier.blob_size(call, digest)
+                stats.asked(source, hit=size is not None)
+                if size is not None:
+                    yield await self._from_cache(call, tier, descriptor)
+                    return
+            if source is Source.ORIGIN and call.has_origin:
+                yield await self._from_remote(call, descriptor)
+                return
+        raise not_found(call, digest)
+
+    async def _from_cache(self, call: Call, tier: CacheTier, descriptor: Descriptor) -> _Near:
+        near = _Near(tier.source, tier.cache, is_cached=tier is self._own)
+        if not near.is_cached:
+            return await self._moved(call, near, descriptor)
+        await call.tell(BlobSkipped(descriptor.digest, tier.source.value))
+        return near
+
+    async def _from_remote(self, call: Call, descriptor: Descriptor) -> _Near:
+        """From the first registry that has the right bytes.  Raises what the origin does."""
+        remotes, stats = self._manifests.remotes(call), call.connections.stats
+        *mirrors, (_, origin) = remotes.all()
+        for source, mirror in mirrors:
+            try:
+                found = await self._moved(call, _Near(source, mirror), descriptor)
+                if found.is_cached or await mirror.blob_size(descriptor.digest) is not None:
+                    stats.asked(source, hit=True)
+                    return found
+            except (Cancelled, BlobUnknown) as error:
+                if isinstance(error, Cancelled):
+                    raise
+            except WasmholdError as error:
+                await remotes.passed_over(mirror, error)
+        found = await self._moved(call, _Near(Source.ORIGIN, origin), descriptor)
+        stats.asked(Source.ORIGIN, hit=True)
+        return found
+
+    async def _moved(self, call: Call, far: _Near, descriptor: Descriptor) -> _Near:
+        """Into the own cache, and what was far into the shared one; where it can be read then."""
+        moving = self._moving(call, far, descriptor)
+        if not await self._put(call, self._own, descriptor, moving):
+            return far
+        near = _Near(far.source, self._own.cache, is_cached=True)
+        if far.source is not Source.SHARED:
+            for tier in self._of(Source.SHARED):
+                copy = self._moving(call, near, descriptor, silent=True)
+                await self._put(call, tier, descriptor, copy)
+        return near
+
+    async def _put(
+        self, call: Call, tier: CacheTier, descriptor: Descriptor, moving: Moving
+    ) -> bool:
+        """Whether the cache has it then; one that cannot be written is a warning."""
+        try:
+            await tier.cache.blob_put(descriptor, moving)
+        except _CANNOT_WRITE as error:
+            if moving.failed is not None:
+                raise moving.failed from error
+            await tier.unwritable(call, error)
+            return False
+        if await tier.blob_size(call, descriptor.digest) is None:
+            return False  # it is larger than the whole cache
+        await moving.done()
+        return True
+
+    def _moving(
+        self, call: Call, at: _Near, descriptor: Descriptor, *, silent: bool = False
+    ) -> Moving:
+        reader = Reader(at.place, descriptor, call.connections.runtime, nobody, call.stopped)
+        return Moving(call, reader, at.source, silent=silent)

@@ -1,0 +1,35 @@
+"""What a puller raises beside the errors of registries, and names by which others know errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..oci.errors import Ambiguous, Fault, ManifestInvalid, NotFound
+
+
+class ImageNotFound(NotFound):
+    """No place that may be asked has the image; `hint` says what could be done."""
+
+    code = "MANIFEST_UNKNOWN"
+
+    def __init__(self, registry: str, reference: str, reason: str, hint: str) -> None:
+        super().__init__(f"image {reference} is not found: {reason}; {hint}")
+        self.registry, self.reference, self.reason, self.hint = registry, reference, reason, hint
+
+
+class AmbiguousReference(Ambiguous):
+    """A bare name may be several images of this machine; `choices` are their whole names."""
+
+    def __init__(self, reference: str, choices: Sequence[str]) -> None:
+        super().__init__(f"{reference} may be several images, write one of them out", choices)
+        self.reference = reference
+
+
+class UnsupportedManifest(ManifestInvalid):
+    """A manifest of a kind that is not read here, such as schema 1 of docker."""
+
+    def __init__(self, reference: str, media_type: str) -> None:
+        super().__init__(
+            Fault("mediaType", f"{reference} is {media_type or 'of no type'}, which is not read")
+        )
+        self.reference, self.media_type = reference, media_type

@@ -1,0 +1,386 @@
+"""Images from registries, by way of caches: every method once, as a coroutine over the ports.
+
+`wasmhold.image.ImagePuller` runs it under asyncio, `wasmhold.sync.ImagePuller` without a loop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Self, TypeAlias, TypeVar
+
+from ..client.caches.blob_cache import BlobCache
+from ..client.caches.port import InFiles
+from ..client.credentials import Auth
+from ..client.output import new_file, target_of
+from ..client.platforms import Platform
+from ..oci.descriptor import Descriptor
+from ..oci.digest import Digest
+from ..oci.errors import ContentDamaged, NotFound, TooLarge
+from ..ports.body import read_all
+from ..ports.runtime import ClientRuntime
+from .blobs import Blobs
+from .call import Call
+from .connections import Connections
+from .events import Done, OnEvent, Teller
+from .layer import MAX_IN_MEMORY, Layer, PulledImage
+from .manifests import Manifests, PulledManifest, not_found
+from .moving import Stream
+from .options import CacheHandle, Changes, Configuration, as_platform
+from .policy import PullPolicy, Source, SourcePolicy
+from .reference import ImageReference
+from .stats import Stats
+from .tiers import CacheTier, LocalTier
+
+AnyBlob: TypeAlias = Descriptor | Digest | str
+R = TypeVar("R")
+
+
+async def _twice(read: Callable[[], Awaitable[R]]) -> R:
+    """What is damaged in a cache is dropped there as it is read: the second time it comes anew."""
+    try:
+        return await read()
+    except ContentDamaged:
+        return await read()
+
+
+class _Again:
+    """Opens the blobs of a pull by the rules of that pull."""
+
+    def __init__(self, puller: Puller, call: Call) -> None:
+        self._puller, self._call = puller, call
+
+    async def open(self, descriptor: Descriptor) -> Stream:
+        return await self._puller.blobs.open(self._call, descriptor)
+
+    def path(self, digest: Digest) -> str | None:
+        return self._puller.path(digest)
+
+
+def _never() -> bool:
+    return False
+
+
+class Puller:
+    """Pulls images; what it shares with its copies lives until `close`."""
+
+    def __init__(
+        self,
+        cache: CacheHandle | None,
+        configuration: Configuration,
+        connections: Connections,
+    ) -> None:
+        self.cache = BlobCache.memory() if cache is None else cache
+        self.configuration = configuration
+        self.connections = connections
+
+    def copied(self, cache: CacheHandle | None, changes: Changes) -> Self:
+        """What does some things in another way, over the same connections."""
+        other = type(self).__new__(type(self))
+        Puller.__init__(
+            other,
+            self.cache if cache is None else cache,
+            replace(self.configuration, **changes),
+            self.connections,
+        )
+        return other
+
+    # ---- what it is made of, once it is needed
+
+    @property
+    def runtime(self) -> ClientRuntime:
+        return self.connections.runtime
+
+    @cached_property
+    def _caches(self) -> list[CacheTier]:
+        shared = self.configuration.shared_cache
+        tiers = [CacheTier(Source.CACHE, self.cache.engine(self.runtime))]
+        if shared is not None:
+            tiers.append(CacheTier(Source.SHARED, shared.engine(self.runtime)))
+        return tiers
+
+    @cached_property
+    def _local(self) -> LocalTier | None:
+        registry = self.configuration.local_registry
+        return None if registry is None else LocalTier(registry.engine(self.runtime))
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        configuration = self.configuration
+        return Manifests(
+            self._local,
+            self._caches,
+            configuration.mirrors,
+            configuration.pinned_tags,
+            configuration.stale_if_error,
+        )
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        return Blobs(self._local, self._caches, self.manifests)
+
+    def prepare(self) -> None:
+        """Make all of it now, before several threads come to use it."""
+        _ = self.blobs, self.connections.opener.network
+
+    def call(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        policy: PullPolicy | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Call:
+        """One operation, as its arguments and the configuration say.
+
+        Raises NameInvalid, TagInvalid, DigestInvalid; ValueError for a policy.
+        """
+        configuration = self.configuration
+        given = ImageReference.parse(image)
+        return Call(
+            given.within(configuration.registry),
+            given.qualified or configuration.registry is not None,
+            auth,
+            PullPolicy(configuration.policy if policy is None else policy),
+            SourcePolicy(configuration.source_policy),
+            Teller(on_event or configuration.on_event),
+            self.connections,
+            _never,
+        )
+
+    def platform(self, platform: Platform | str | None = None) -> Platform:
+        """The one that is asked for, else the configured one, else that of this machine.
+
+        Raises PlatformInvalid.
+        """
+        wanted = as_platform(platform) or self.configuration.wanted_platform()
+        return wanted or Platform.host()
+
+    @property
+    def stats(self) -> Stats:
+        """What it, and its copies, have done so far."""
+        return self.connections.stats
+
+    # ---- manifests
+
+    async def fetch_manifest(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> PulledManifest:
+        """The manifest of an image; of an index the one for the platform.
+
+        Raises NotFound, AuthFailed; NoMatchingPlatform; UnsupportedManifest, ManifestInvalid,
+        DigestMismatch; Unreachable, RemoteError.
+        """
+        call = self.call(image, auth, policy, on_event)
+        found = await self.manifests.chosen(call, self.platform(platform))
+        await call.tell(Done(str(call.image)))
+        return found
+
+    async def fetch_root(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> PulledManifest:
+        """What the reference itself names: an index stays one.  Raises as `fetch_manifest`."""
+        call = self.call(image, auth, policy, on_event)
+        found = await self.manifests.root(call)
+        await call.tell(Done(str(call.image)))
+        return found
+
+    async def fetch_child(
+        self,
+        image: str,
+        index: PulledManifest,
+        child: Descriptor,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> PulledManifest:
+        """One manifest of an index that `fetch_root` gave.  Raises as `fetch_manifest`."""
+        call = self.call(image, auth, policy, on_event)
+        found = await self.manifests.child(call, index, child)
+        await call.tell(Done(str(call.image)))
+        return found
+
+    async def pull_manifest(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> tuple[PulledManifest, str]:
+        """The same with its digest.  Raises as `fetch_manifest`."""
+        found = await self.fetch_manifest(
+            image, auth, policy=policy, platform=platform, on_event=on_event
+        )
+        return found, str(found.digest)
+
+    async def resolve(
+        self, image: str, auth: Auth | None = None, *, on_event: OnEvent | None = None
+    ) -> Descriptor | None:
+        """What the registry says that a reference leads to; None where it says: to nothing.
+
+        Raises NotFound for a bare name without a default registry; AuthFailed; Unreachable,
+        RemoteError.
+        """
+        call = self.call(image, auth, None, on_event)
+        if not call.has_origin:
+            raise not_found(call)
+        found = await self.manifests.remotes(call).resolve(call.image.reference)
+        await call.tell(Done(str(call.image)))
+        return None if found is None else found[1]
+
+    async def lookup(
+        self, image: str, *, platform: Platform | str | None = None
+    ) -> PulledManifest | None:
+        """The manifest that is here, whatever its registry may have by now; no network is used.
+
+        Raises NoMatchingPlatform; AmbiguousReference.
+        """
+        try:
+            return await self.fetch_manifest(image, policy=PullPolicy.NEVER, platform=platform)
+        except NotFound:
+            return None
+
+    # ---- images
+
+    async def pull(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> PulledImage:
+        """Manifest and layers of an image, verified and in the cache, as far as it has room.
+
+        Raises as `fetch_manifest`; BlobUnknown, SizeInvalid.
+        """
+        call = self.call(image, auth, policy, on_event)
+        manifest = await self.manifests.chosen(call, self.platform(platform))
+        blobs = {blob.digest: blob for blob in manifest.children}
+        limit = self.configuration.concurrency
+        sources = await self.blobs.fetch(call, [*blobs.values()], limit)
+        where = dict(zip(blobs, sources, strict=True))
+        again = _Again(self, call)
+        layers = [Layer(layer, where[layer.digest], again) for layer in manifest.layers]
+        await call.tell(Done(str(call.image)))
+        return PulledImage(manifest, layers)
+
+    async def pull_image(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> list[Layer]:
+        """The layers alone.  Raises as `pull`."""
+        pulled = await self.pull(image, auth, policy=policy, platform=platform, on_event=on_event)
+        return pulled.layers
+
+    # ---- blobs
+
+    def path(self, digest: Digest) -> str | None:
+        """Where a blob lies, while the cache keeps it; None where that is on no disk."""
+        cache = self._caches[0].cache
+        return cache.blob_path(digest) if isinstance(cache, InFiles) else None
+
+    async def pull_blob(
+        self,
+        image: str,
+        blob: AnyBlob,
+        auth: Auth | None = None,
+        *,
+        size: int | None = None,
+        max_size: int = MAX_IN_MEMORY,
+        policy: PullPolicy | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> bytes:
+        """All bytes of a blob, verified.
+
+        `blob`: a descriptor, or a digest, of which `size` may say the bytes.  Raises TooLarge
+        beyond `max_size`; BlobUnknown; as `fetch_manifest`.
+        """
+        call = self.call(image, auth, policy, on_event)
+        descriptor = await self._described(call, blob, size)
+        if descriptor.size > max_size:
+            raise TooLarge(max_size)
+
+        async def read() -> bytes:
+            async with await self.blobs.open(call, descriptor) as stream:
+                return await read_all(stream)
+
+        content = await _twice(read)
+        await call.tell(Done(str(call.image)))
+        return content
+
+    async def open_blob(
+        self,
+        image: str,
+        blob: AnyBlob,
+        auth: Auth | None = None,
+        *,
+        size: int | None = None,
+        policy: PullPolicy | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Stream:
+        """The bytes of a blob as a stream, which is verified by its end; whoever gets it closes it.
+
+        Raises as `pull_blob`.
+        """
+        call = self.call(image, auth, policy, on_event)
+        return await self.blobs.open(call, await self._described(call, blob, size))
+
+    async def pull_blob_to(
+        self,
+        image: str,
+        blob: AnyBlob,
+        path: str | os.PathLike[str],
+        auth: Auth | None = None,
+        *,
+        size: int | None = None,
+        policy: PullPolicy | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Descriptor:
+        """A blob as the file `path`, which has its name when it is verified.
+
+        Raises as `pull_blob`; ArtifactInvalid where the path can be no file; Denied, OutOfSpace,
+        StoreUnavailable of the file system.
+        """
+        call, file = self.call(image, auth, policy, on_event), os.fspath(path)
+        target_of(file)  # before anything is asked for
+        descriptor = await self._described(call, blob, size)
+
+        async def write_file() -> None:
+            async with (
+                new_file(file, 0o644, self.runtime) as write,
+                await self.blobs.open(call, descriptor) as stream,
+            ):
+                async for chunk in stream:
+                    await self.runtime.offload(write, chunk)
+
+        await _twice(write_file)
+        await call.tell(Done(str(call.image)))
+        return descriptor
+
+    async def _described(self, call: Call, blob: AnyBlob, size: int | None) -> Descriptor:
+        if isinstance(blob, Descriptor):
+            return blob
+        digest = Digest.parse(blob) if isinstance(blob, str) else blob
+        return await self.blobs.describe(call, digest, size)
