@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import BlobUnknown, ManifestUnknown
+from ..oci.layout import tag_of
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from .events import Listener, nobody
 from .opening import Opener
-from .place import OtherDigest, Place, PlaceInvalid, is_host
+from .place import OtherDigest, Place, PlaceInvalid, PlaceKind, is_host
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from ..artifact import PackedLayer
     from ..package import PackageName
     from ..ports.store import StoredManifest
     from .copy import Copied, Copier
     from .diagnosis import Finding
     from .inspection import Inspection
+    from .local import LocalFile
     from .packages import Release, Versions
     from .plan import Options, Plan
     from .pull import Pulled, Which
@@ -88,6 +91,21 @@ class Verbs:
         finally:
             await repository.aclose()
 
+    @asynccontextmanager
+    async def _reading(
+        self, place: AnyPlace, *, is_one: bool = True
+    ) -> AsyncIterator[tuple[Repository, Place]]:
+        """The same, and the place; of a docker archive its one image where none is named."""
+        at = self.place(place)
+        async with self.open(at) as repository:
+            if is_one and at.kind is PlaceKind.DOCKER and at.reference is None:
+                from .places.docker import DockerRepository
+
+                assert isinstance(repository, DockerRepository)
+                found = await repository.only()
+                at = replace(at, tag=tag_of(found), digest=found.digest)
+            yield repository, at
+
     def _options(self, referrers: bool = False, platform: str | None = None) -> Options:
         from .plan import Options
         from .platforms import Platform
@@ -99,8 +117,7 @@ class Verbs:
 
     async def resolve(self, place: AnyPlace) -> Descriptor:
         """Media type, digest and size of what a place names.  Raises ManifestUnknown."""
-        at = self.place(place)
-        async with self.open(at) as repository:
+        async with self._reading(place) as (repository, at):
             return await self._resolve(repository, at)
 
     async def _resolve(self, repository: Repository, place: Place) -> Descriptor:
@@ -129,15 +146,13 @@ class Verbs:
         """What refers to the place, and, with more `depth`, to that.  Raises CannotList."""
         from .tree import read_tree
 
-        at = self.place(place)
-        async with self.open(at) as repository:
+        async with self._reading(place) as (repository, at):
             subject = await self._resolve(repository, at)
             return await read_tree(repository, subject.digest, artifact_type, depth)
 
     async def manifest(self, place: AnyPlace) -> StoredManifest:
         """A manifest, byte for byte.  Raises ManifestUnknown."""
-        at = self.place(place)
-        async with self.open(at) as repository:
+        async with self._reading(place) as (repository, at):
             return await repository.manifest_get(at.required())
 
     async def blob(self, place: AnyPlace, write: Callable[[bytes], object]) -> Descriptor:
@@ -170,8 +185,7 @@ class Verbs:
         from .inspection import inspect_artifact
         from .pull import Which
 
-        at = self.place(place)
-        async with self.open(at) as repository:
+        async with self._reading(place) as (repository, at):
             return await inspect_artifact(
                 repository, at, self._runtime, Which(platform=platform), download=download
             )
@@ -194,8 +208,7 @@ class Verbs:
         """
         from .pull import Which, pull_wasm
 
-        at = self.place(place)
-        async with self.open(at) as repository:
+        async with self._reading(place) as (repository, at):
             return await pull_wasm(
                 repository,
                 at.required(),
@@ -211,8 +224,7 @@ class Verbs:
         """All layers with a title, as files below `folder`.  Raises as `pull`."""
         from .pull import Which, pull_folder
 
-        at = self.place(place)
-        async with self.open(at) as repository:
+        async with self._reading(place) as (repository, at):
             return await pull_folder(
                 repository,
                 at.required(),
@@ -229,8 +241,7 @@ class Verbs:
         """The WebAssembly of an artifact in memory.  Raises TooLarge; what `pull` raises."""
         from .pull import Which, read_wasm
 
-        at = self.place(place)
-        async with self.open(at) as repository:
+        async with self._reading(place) as (repository, at):
             return await read_wasm(
                 repository, at.required(), str(at), self._runtime, which or Which(), limit
             )
@@ -250,7 +261,14 @@ class Verbs:
             what = replace(what, created=created)
         async with self.open(at, create=True) as repository:
             return await push(
-                files, at, repository, self._runtime, what, self._options(), self._listener
+                files,
+                at,
+                repository,
+                self._runtime,
+                what,
+                _pack_file,
+                self._options(),
+                self._listener,
             )
 
     async def attach(
@@ -279,7 +297,8 @@ class Verbs:
         `platform`: of an index only that manifest; `all_tags`: each under its own name.
         Raises CopyFailed.
         """
-        async with self._copier(source, destination, referrers, platform) as (copier, start, end):
+        options = self._options(referrers, platform)
+        async with self._copier(source, destination, options, all_tags) as (copier, start, end):
             return await copier.follow(await _planned(copier, start, end, all_tags))
 
     async def plan(
@@ -292,23 +311,24 @@ class Verbs:
         all_tags: bool = False,
     ) -> Plan:
         """What the same copy would do; nothing is written."""
-        async with self._copier(source, destination, referrers, platform) as (copier, start, end):
+        options = self._options(referrers, platform)
+        async with self._copier(source, destination, options, all_tags) as (copier, start, end):
             return await _planned(copier, start, end, all_tags)
 
     @asynccontextmanager
     async def _copier(
-        self, source: AnyPlace, destination: AnyPlace, referrers: bool, platform: str | None
+        self, source: AnyPlace, destination: AnyPlace, options: Options, all_tags: bool
     ) -> AsyncIterator[tuple[Copier, Place, Place]]:
         from .copy import Copier
 
-        start, end = self.place(source), self.place(destination)
-        options = self._options(referrers, platform)
-        async with self.open(start) as from_there, self.open(end, create=True) as to_there:
-            yield (
-                Copier(from_there, to_there, self._runtime, options, self._listener),
-                start,
-                end,
-            )
+        async with self._reading(source, is_one=not all_tags) as (from_there, start):
+            end = _named(self.place(destination), start)
+            async with self.open(end, create=True) as to_there:
+                yield (
+                    Copier(from_there, to_there, self._runtime, options, self._listener),
+                    start,
+                    end,
+                )
 
     async def tag(self, place: AnyPlace, tags: Sequence[str]) -> Descriptor:
         """Point `tags` of the same repository at what the place names.  Raises ManifestUnknown."""
@@ -451,6 +471,12 @@ class Verbs:
         return await self._opener.user.erase(_host(host))
 
 
+def _pack_file(file: LocalFile, name: str) -> AbstractContextManager[tuple[str, PackedLayer]]:
+    from .packing import pack_file
+
+    return pack_file(file, name)
+
+
 def _host(text: str) -> str:
     if not is_host(text):
         raise PlaceInvalid("want the host of a registry, HOST[:PORT]", text)
@@ -464,6 +490,17 @@ async def _blob(repository: Repository, place: Place) -> Descriptor:
     if size is None:
         raise BlobUnknown(repository.place, str(place.digest))
     return Descriptor(_OCTETS, place.digest, size)
+
+
+def _named(place: Place, source: Place) -> Place:
+    """A docker archive names what comes into it, after where it comes from unless told."""
+    if place.kind is not PlaceKind.DOCKER or place.name:
+        return place
+    if not source.whole_name:
+        raise PlaceInvalid(
+            "a docker archive wants a whole name: docker-archive:FILE:NAME:TAG", str(place)
+        )
+    return replace(place, name=source.whole_name)
 
 
 async def _planned(copier: Copier, start: Place, end: Place, all_tags: bool) -> Plan:
