@@ -86,6 +86,7 @@ class Client:
     wasm = _blocking(Verbs.wasm)
     push = _blocking(Verbs.push)
     attach = _blocking(Verbs.attach)
+    convert = _blocking(Verbs.convert)
     copy = _blocking(Verbs.copy)
     plan = _blocking(Verbs.plan)
     tag = _blocking(Verbs.tag)

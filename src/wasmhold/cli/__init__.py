@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "attach": ("commands.attach:attach", "push an artifact that refers to another"),
     "blob": ("commands.blob:blob", "get or put a blob as it is"),
     "completion": ("commands.completion:completion", "print the completion script of a shell"),
+    "convert": ("commands.convert:convert", "push WebAssembly again in another format"),
     "copy": ("commands.copy:copy", "copy content from place to place"),
     "delete": ("commands.delete:delete", "delete a tag, or a manifest by its digest"),
     "doctor": ("commands.doctor:doctor", "say what is wrong between us and a place"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..client.place import Place
+from ..client.place import Place, PlaceKind
 from ..client.settings import EVERY_HOST, Settings
 from ..oci.errors import Cancelled
 from ..sync import Client
@@ -46,6 +46,14 @@ class Call:
     def place(self, text: str) -> Place:
         """Raises InputError."""
         return self.client.place(text)
+
+    def refuse_one_login(self, start: Place, end: Place) -> None:
+        """Raises WrongUse for two registries, since nobody can say which one it is for."""
+        are_two = start.kind is end.kind is PlaceKind.REGISTRY and start.where != end.where
+        if self.has_login and are_two:
+            raise WrongUse(
+                "--username: to which of the two registries? use `wasmhold login` for both"
+            )
 
     def show(self, document: object, *, err: bool = False) -> None:
         """One JSON document, or one of several, on a line of its own."""

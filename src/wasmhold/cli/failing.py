@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..client.failure import CopyFailed
+from ..client.failure import CopyFailed, TypesRefused
 from ..client.place import PlaceInvalid
 from ..client.platforms import NoMatchingPlatform
 from ..oci.errors import (
@@ -44,6 +44,10 @@ _ITS_HELP: Final = "the command with --help says how it is used"
 _AGAIN: Final = "the same command can be given again; it goes on where it stopped"
 _NOT_THERE: Final = "`wasmhold tags NAME` says which tags there are"
 _PLACES: Final = "HOST/NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, store:DIR//NAME:TAG are places"
+_TYPES: Final = (
+    "it may take no such media types: `push --format compat` writes an ordinary image, "
+    "`convert --to compat` makes one of what is pushed already"
+)
 _CHANGED: Final = "nothing was kept of it: find out what changed it"
 _TABLE: Final[tuple[tuple[type[WasmholdError], int, str], ...]] = (
     (PlaceInvalid, WRONG_USE, _PLACES),
@@ -81,6 +85,8 @@ def failure(error: BaseException) -> CommandFailed:
 
 def status_and_hint(error: BaseException) -> tuple[int, str]:
     """The exit status for an error, and the next step."""
+    if isinstance(error, TypesRefused):
+        return FAILED, _TYPES
     if isinstance(error, CopyFailed):
         error = error.cause
     kind = type(error)

@@ -15,56 +15,79 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILES: Final = click.argument("files", nargs=-1, required=True, metavar="FILE...")
 
 
-def of_layers(function: F) -> F:
-    """The options of artifacts that any files make."""
-    for option in reversed(
-        (
-            click.option("--artifact-type", metavar="TYPE", help="What kind of artifact it is."),
-            click.option("--media-type", metavar="TYPE", help="The media type of the layers."),
-            click.option(
-                "--annotation",
-                "annotations",
-                metavar="KEY=VALUE",
-                multiple=True,
-                help="An annotation of the manifest.  May be given again.",
-            ),
-            click.option("--title", metavar="TEXT", help="The title of the one layer."),
-            click.option("--no-title", is_flag=True, help="Write no title."),
-        )
-    ):
-        function = option(function)
-    return function
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
 
 
-def of_wasm(function: F) -> F:
-    """Those of the formats for WebAssembly."""
-    for option in reversed(
-        (
-            click.option(
-                "--format",
-                "format_",
-                type=click.Choice([one.value for one in PushFormat]),
-                help="How WebAssembly is written; cncf for one .wasm file.",
-            ),
-            click.option(
-                "--created",
-                metavar="TIME",
-                help="The time in the config, 2024-01-02T03:04:05Z, or none.  [default: now]",
-            ),
-            click.option("--author", metavar="TEXT", help="The author in the config."),
-            click.option("--target", metavar="WORLD", help="The world a component was built for."),
-            click.option(
-                "--manifest-style",
-                type=click.Choice(["oci", "wkg"]),
-                default="oci",
-                show_default=True,
-                help="Write the JSON as the specification orders it, or in the bytes of wkg.",
-            ),
-            click.option("--force", is_flag=True, help="Push also what is no WebAssembly."),
-        )
-    ):
-        function = option(function)
-    return function
+of_manifest: Final = _options(
+    click.option(
+        "--annotation",
+        "annotations",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="An annotation of the manifest.  May be given again.",
+    ),
+    click.option("--title", metavar="TEXT", help="The title of the one layer."),
+    click.option("--no-title", is_flag=True, help="Write no title."),
+)
+"""Of every artifact."""
+
+of_layers: Final = _options(
+    click.option("--artifact-type", metavar="TYPE", help="What kind of artifact it is."),
+    click.option("--media-type", metavar="TYPE", help="The media type of the layers."),
+    of_manifest,
+)
+"""Of artifacts that any files make."""
+
+FORMATS: Final = tuple(one.value for one in PushFormat if one is not PushFormat.FILES)
+
+of_formats: Final = _options(
+    click.option(
+        "--created",
+        metavar="TIME",
+        help="The time in the config, 2024-01-02T03:04:05Z, or none.  [default: now]",
+    ),
+    click.option("--author", metavar="TEXT", help="The author in the config."),
+    click.option("--target", metavar="WORLD", help="The world a component was built for."),
+    click.option(
+        "--abi",
+        "abi_versions",
+        metavar="VERSION",
+        multiple=True,
+        help="Of the format solo: a version of Envoy's interface.  May be given again.",
+    ),
+    click.option(
+        "--root-id",
+        "root_ids",
+        metavar="NAME",
+        multiple=True,
+        help="Of the format solo: a context that the filter registers.  May be given again.",
+    ),
+    click.option(
+        "--manifest-style",
+        type=click.Choice(["oci", "wkg"]),
+        default="oci",
+        show_default=True,
+        help="Write the JSON as the specification orders it, or in the bytes of wkg.",
+    ),
+    click.option("--force", is_flag=True, help="Push also what is no WebAssembly."),
+)
+"""Of the formats for WebAssembly."""
+
+of_wasm: Final = _options(
+    click.option(
+        "--format",
+        "format_",
+        type=click.Choice([*FORMATS, PushFormat.FILES.value]),
+        help="How WebAssembly is written; cncf for one .wasm file.",
+    ),
+    of_formats,
+)
 
 
 def what_of(given: dict[str, Any]) -> What:
@@ -80,14 +103,16 @@ def what_of(given: dict[str, Any]) -> What:
     name = given.get("format_")
     return What(
         format=None if name is None else PushFormat(name),
-        artifact_type=given["artifact_type"],
-        media_type=given["media_type"],
+        artifact_type=given.get("artifact_type"),
+        media_type=given.get("media_type"),
         annotations=_pairs(given["annotations"]),
         title=title,
         created=EPOCH if created == "none" else created,
         author=given.get("author"),
         target=given.get("target"),
         style=Style(given.get("manifest_style", "oci")),
+        abi_versions=given.get("abi_versions", ()),
+        root_ids=given.get("root_ids", ()),
         force=given.get("force", False),
     )
 

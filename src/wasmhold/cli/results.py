@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 
 def say_pushed(call: Call, pushed: Pushed, *, as_json: bool) -> None:
+    for text in pushed.warnings:
+        call.progress.warn(text)
     if as_json:
         call.show(
             {

@@ -167,12 +167,17 @@ class Copier:
         try:
             with blamed(Side.SOURCE, self._source.place, f"reading {digest}"):
                 stored = await self._planner.manifest(descriptor)
-            with blamed(Side.DESTINATION, destination.place, f"writing {digest}"):
+            with blamed(Side.DESTINATION, destination.place, writing(digest)):
                 await destination.manifest_put(stored, tags)
         except CopyFailed as error:
             self._tell(Failed(error.side, descriptor, error.cause, again=False))
             raise
         self._tell(Finished(Side.DESTINATION, descriptor, tuple(tags)))
+
+
+def writing(manifest: Digest) -> str:
+    """The step of a CopyFailed at which a manifest is put."""
+    return f"writing {manifest}"
 
 
 async def copy(

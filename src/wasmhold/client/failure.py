@@ -24,6 +24,10 @@ class CopyFailed(WasmholdError):
         return self.cause.entries()
 
 
+class TypesRefused(CopyFailed):
+    """A registry took all blobs of an artifact, but not its manifest: it knows no such types."""
+
+
 @contextmanager
 def blamed(side: Side, place: str, step: str) -> Iterator[None]:
     """What is raised inside becomes a CopyFailed of this side and step; a cancel stays one."""

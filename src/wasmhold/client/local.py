@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,14 +31,11 @@ def read_file(path: str, algorithm: str = "sha256") -> LocalFile:
     """Hash and look at `path`; blocks.  Raises FileInvalid where it cannot be read."""
     running, reader, size = hasher(algorithm), Reader(), 0
     fault: WasmInvalid | None = None
-    try:
-        with open(path, "rb") as file:
-            while piece := file.read(_PIECE):
-                running.update(piece)
-                size += len(piece)
-                fault = fault or _fed(reader, piece, path)
-    except OSError as error:
-        raise FileInvalid(path, Fault("", error.strerror or "cannot be read")) from None
+    with file_errors(path), open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            running.update(piece)
+            size += len(piece)
+            fault = fault or _fed(reader, piece, path)
     binary = None
     if fault is None:
         try:
@@ -45,6 +44,15 @@ def read_file(path: str, algorithm: str = "sha256") -> LocalFile:
         except WasmInvalid as error:
             fault = error
     return LocalFile(path, Digest(algorithm, running.hexdigest()), size, binary, fault)
+
+
+@contextmanager
+def file_errors(path: str) -> Iterator[None]:
+    """Inside, what cannot be read of the file `path` becomes FileInvalid."""
+    try:
+        yield
+    except OSError as error:
+        raise FileInvalid(path, Fault("", error.strerror or "cannot be read")) from None
 
 
 def _fed(reader: Reader, piece: bytes, path: str) -> WasmInvalid | None:

@@ -152,9 +152,9 @@ async def pull_wasm(
     CopyFailed; Cancelled.
     """
     target_of(path)  # before anything is asked for
-    root, found, reading = await _read(source, reference, name, runtime, which)
+    root, found, reading = await choose_wasm(source, reference, name, runtime, which)
     async with new_file(path, mode, runtime) as write:
-        await _give(source, found, reading, runtime, listener, write)
+        await give_wasm(source, found, reading, runtime, listener, write)
     return Pulled(root, found.kind, reading.layers, (path,), reading.warnings)
 
 
@@ -167,7 +167,7 @@ async def read_wasm(
     limit: int,
 ) -> bytes:
     """The same in memory.  Raises TooLarge beyond `limit` bytes; what `pull_wasm` raises."""
-    _, found, reading = await _read(source, reference, name, runtime, which)
+    _, found, reading = await choose_wasm(source, reference, name, runtime, which)
     content = bytearray()
 
     def write(chunk: bytes) -> None:
@@ -175,13 +175,14 @@ async def read_wasm(
             raise TooLarge(limit)
         content.extend(chunk)
 
-    await _give(source, found, reading, runtime, nobody, write)
+    await give_wasm(source, found, reading, runtime, nobody, write)
     return bytes(content)
 
 
-async def _read(
+async def choose_wasm(
     source: Repository, reference: str | Digest, name: str, runtime: ClientRuntime, which: Which
 ) -> tuple[Descriptor, Found, Reading]:
+    """What `reference` names, the manifest of its WebAssembly, and the layer to read there."""
     root, found = await find_wasm(source, reference, runtime, which)
     reading = how_to_read(
         found.manifest,
@@ -199,7 +200,7 @@ async def _read(
     return root, found, reading
 
 
-async def _give(
+async def give_wasm(
     source: Repository,
     found: Found,
     reading: Reading,

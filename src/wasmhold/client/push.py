@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, TypeAlias
 
-from ..artifact import Artifact, cncf, wasm_to_oci, zlayer
+from ..artifact import (
+    Artifact,
+    ImageConfig,
+    PackedLayer,
+    cncf,
+    compat,
+    image,
+    runwasi,
+    solo,
+    wasm_to_oci,
+    zlayer,
+)
 from ..artifact.build import EMPTY_CONFIG, by_key, of_bytes, to_json
-from ..artifact.media_types import TITLE
+from ..artifact.media_types import TARS, TITLE
 from ..oci.descriptor import Descriptor
-from ..oci.errors import ArtifactInvalid, InputError, WasmInvalid
+from ..oci.digest import Digest
+from ..oci.errors import ArtifactInvalid, AuthFailed, InputError, WasmInvalid
 from ..oci.media_types import IMAGE_MANIFEST, is_media_type
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from ..ports.store import StoredManifest
+from ..protocol.errors import RemoteError
 from ..wasm import Binary, BinaryKind
-from .copy import copy
+from .copy import copy, writing
 from .events import Listener, nobody
+from .failure import CopyFailed, TypesRefused
 from .local import LocalFile, read_file
+from .output import safe_title
 from .place import OtherDigest, Place
 from .places.made import Made
 from .plan import Options
@@ -32,12 +48,24 @@ OCTETS: Final = "application/octet-stream"
 _UNKNOWN_TYPE: Final = "application/vnd.unknown.artifact.v1"  # as oras names what nobody named
 
 
+_MIN: Final = 2  # bytes; some registries refuse smaller blobs
+# Of Docker Hub, ECR and quay.io, where they do not know a type, and of the specification.
+_REFUSALS: Final = frozenset({400, 403, 405, 415})
+
+Pack: TypeAlias = Callable[[LocalFile, str], PackedLayer]
+PackFile: TypeAlias = Callable[[LocalFile, str], AbstractContextManager[tuple[str, PackedLayer]]]
+
+
 class PushFormat(Enum):
     """How a WebAssembly file is written; FILES: as a layer like any other file."""
 
     CNCF = "cncf"
     WASM_TO_OCI = "wasm-to-oci"
     ZLAYER = "zlayer"
+    COMPAT = "compat"
+    IMAGE = "image"
+    SOLO = "solo"
+    RUNWASI = "runwasi"
     FILES = "files"
 
 
@@ -49,7 +77,8 @@ class What:
     artifact_type of layers, whose media type is `media_type`
     title         of the one layer, instead of the file's name; empty: none
     created       a time as `time_text` gives it; None: now, or ``SOURCE_DATE_EPOCH``
-    author, target, style: of a CNCF config
+    author, target, style: of a CNCF config, the first of an image's too
+    abi_versions, root_ids: of the format solo
     force         push also what is no WebAssembly in a format for it
     subject       what it refers to
     """
@@ -63,17 +92,23 @@ class What:
     author: str | None = None
     target: str | None = None
     style: cncf.Style = cncf.Style.OCI
+    abi_versions: Sequence[str] = ()
+    root_ids: Sequence[str] = ()
     force: bool = False
     subject: Descriptor | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """`place` is where it can be found; `size` is that of the layers, in bytes."""
+    """`place` is where it can be found; `size` is that of the layers, in bytes.
+
+    `manifest` is what a tag names, of an image its index.  `warnings` are sentences for the user.
+    """
 
     place: Place
     manifest: Descriptor
     layers: tuple[Descriptor, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -86,42 +121,75 @@ async def push(
     destination: Repository,
     runtime: ClientRuntime,
     what: What,
+    pack_file: PackFile,
     options: Options | None = None,
     listener: Listener = nobody,
 ) -> Pushed:
-    """Make an artifact of `files` and push it.
+    """Make an artifact of `files` and push it; `pack_file` is `packing.pack_file`.
 
     Files are hashed before anything is asked for, and again while they are sent.  Raises
     FileInvalid, WasmInvalid, ArtifactInvalid; DigestMismatch when the place names another digest;
-    CopyFailed; Cancelled.
+    CopyFailed, TypesRefused; Cancelled.
     """
     read = [await runtime.offload(read_file, path) for path in files]
-    artifact = build(read, place, what)
-    manifest = artifact.descriptor
-    if place.digest is not None and place.digest != manifest.digest:
-        raise OtherDigest(str(place.digest), str(manifest.digest))
-    made = Made(runtime, ", ".join(files) or "nothing")
-    made.files.update((file.digest, (file.path, file.size)) for file in read)
-    made.contents[artifact.config_descriptor.digest] = artifact.config
-    made.manifests[manifest.digest] = StoredManifest(
-        manifest.digest, manifest.media_type, artifact.manifest
-    )
-    tags = (place.tag,) if place.tag else ()
-    await copy(
-        made,
-        manifest.digest,
-        destination,
-        tags,
-        runtime=runtime,
-        options=options,
-        listener=listener,
-    )
+    packed: dict[Digest, tuple[str, int]] = {}
+    with ExitStack() as until_sent:
+
+        def pack(file: LocalFile, name: str) -> PackedLayer:
+            path, layer = until_sent.enter_context(pack_file(file, name))
+            packed[layer.descriptor.digest] = (path, layer.descriptor.size)
+            return layer
+
+        artifact = await runtime.offload(build, read, what, pack)
+        manifest = artifact.descriptor
+        if place.digest is not None and place.digest != manifest.digest:
+            raise OtherDigest(str(place.digest), str(manifest.digest))
+        made = Made(runtime, ", ".join(files) or "nothing")
+        made.files.update((file.digest, (file.path, file.size)) for file in read)
+        made.files.update(packed)
+        made.contents.update((Digest.of(one), one) for one in (artifact.config, *artifact.contents))
+        for one, content in artifact.manifests:
+            made.manifests[one.digest] = StoredManifest(one.digest, one.media_type, content)
+        with _types_explained(artifact):
+            await copy(
+                made,
+                manifest.digest,
+                destination,
+                (place.tag,) if place.tag else (),
+                runtime=runtime,
+                options=options,
+                listener=listener,
+            )
     there = place if place.tag else place.at(manifest.digest)
-    return Pushed(there, manifest, artifact.layers)
+    return Pushed(there, manifest, artifact.layers, tuple(_doubts(read)))
 
 
-def build(files: Sequence[LocalFile], place: Place, what: What) -> Artifact:
-    """The artifact that `what` makes of files that were read.
+@contextmanager
+def _types_explained(artifact: Artifact) -> Iterator[None]:
+    """Inside, a refusal that is most likely one of the artifact's types becomes TypesRefused."""
+    try:
+        yield
+    except CopyFailed as error:
+        cause = error.cause
+        if (
+            artifact.config_descriptor.media_type != EMPTY
+            and any(layer.media_type not in TARS for layer in artifact.layers)
+            and error.step == writing(artifact.descriptor.digest)
+            and isinstance(cause, RemoteError | AuthFailed)
+            and cause.answer_status in _REFUSALS
+        ):
+            raise TypesRefused(error.side, error.place, error.step, cause) from error
+        raise
+
+
+def _doubts(files: Sequence[LocalFile]) -> Iterator[str]:
+    for file in files:
+        if file.size < _MIN:
+            yield f"{file.path} has fewer than {_MIN} bytes: some registries refuse such blobs"
+
+
+def build(files: Sequence[LocalFile], what: What, pack: Pack) -> Artifact:
+    """The artifact that `what` makes of files that were read; `pack` packs one for an image.
 
     Raises WasmInvalid for what is no WebAssembly; ArtifactInvalid for what does not go together;
     InputError for what is no media type or time.
@@ -139,26 +207,57 @@ def build(files: Sequence[LocalFile], place: Place, what: What) -> Artifact:
             f"the format {chosen.value} gives the types, and takes no artifact type, media type or "
             "subject"
         )
+    if (what.abi_versions or what.root_ids) and chosen is not PushFormat.SOLO:
+        raise ArtifactInvalid("ABI versions and root ids are of the format solo alone")
     (file,) = files
-    binary = _binary(file, what)
-    if chosen is PushFormat.CNCF:
-        return cncf.build(
-            binary,
-            file.digest,
-            created=what.created or EPOCH,
-            author=what.author,
-            target=what.target,
-            title=_title(file, what) if what.style is cncf.Style.WKG else what.title or None,
-            annotations=what.annotations,
-            style=what.style,
-        )
-    if chosen is PushFormat.WASM_TO_OCI:
-        title = wasm_to_oci.title_of(file.path) if what.title is None else what.title
-        return wasm_to_oci.build(
-            file.digest, file.size, title=title or None, annotations=what.annotations
-        )
-    name = what.title or os.path.basename(file.path).removesuffix(".wasm")
-    return zlayer.build(binary, file.digest, name=name, annotations=what.annotations)
+    return _of_wasm(file, _binary(file, what), chosen, what, pack)
+
+
+def _of_wasm(
+    file: LocalFile, binary: Binary, chosen: PushFormat, what: What, pack: Pack
+) -> Artifact:
+    name = (what.title or os.path.basename(file.path)).removesuffix(".wasm")
+    created, annotations = what.created or EPOCH, what.annotations
+    config = ImageConfig(created, what.author)
+    match chosen:
+        case PushFormat.WASM_TO_OCI:
+            title = wasm_to_oci.title_of(file.path) if what.title is None else what.title
+            return wasm_to_oci.build(
+                file.digest, file.size, title=title or None, annotations=annotations
+            )
+        case PushFormat.ZLAYER:
+            return zlayer.build(binary, file.digest, name=name, annotations=annotations)
+        case PushFormat.COMPAT:
+            layer = pack(file, image.PLUGIN)
+            return compat.build(layer, config=config, annotations=annotations)
+        case PushFormat.IMAGE:
+            path = safe_title(f"{name}.wasm")
+            return image.build(pack(file, path), path=path, config=config, annotations=annotations)
+        case PushFormat.SOLO:
+            return solo.build(
+                file.digest,
+                file.size,
+                abi_versions=what.abi_versions,
+                root_ids=what.root_ids,
+                title=_title(file, what),
+                annotations=annotations,
+            )
+        case PushFormat.RUNWASI:
+            entry = safe_title(f"{name}.wasm")
+            return runwasi.build(
+                file.digest, file.size, entry=entry, config=config, annotations=annotations
+            )
+        case _:
+            return cncf.build(
+                binary,
+                file.digest,
+                created=created,
+                author=what.author,
+                target=what.target,
+                title=_title(file, what) if what.style is cncf.Style.WKG else what.title or None,
+                annotations=annotations,
+                style=what.style,
+            )
 
 
 def time_text(seconds: float, environ: Mapping[str, str]) -> str:

@@ -253,12 +253,9 @@ class Verbs:
 
         Raises FileInvalid, WasmInvalid, ArtifactInvalid, DigestMismatch, CopyFailed.
         """
-        from .push import What, push, time_text
+        from .push import What, push
 
-        at, what = self.place(place), what or What()
-        if what.created is None:
-            created = time_text(self._runtime.now(), self.settings.environ)
-            what = replace(what, created=created)
+        at, what = self.place(place), self._timed(what or What())
         async with self.open(at, create=True) as repository:
             return await push(
                 files,
@@ -267,6 +264,45 @@ class Verbs:
                 self._runtime,
                 what,
                 _pack_file,
+                self._options(),
+                self._listener,
+            )
+
+    def _timed(self, what: What) -> What:
+        from .push import time_text
+
+        if what.created is not None:
+            return what
+        created = time_text(self._runtime.now(), self.settings.environ)
+        return replace(what, created=created)
+
+    async def convert(
+        self,
+        source: AnyPlace,
+        destination: AnyPlace,
+        what: What,
+        which: Which | None = None,
+    ) -> Pushed:
+        """Push the WebAssembly of an artifact in another format, that of `what`.
+
+        Its annotations are kept, and those are added that name it as the base.  A destination
+        without a tag takes the source's.  Raises as `pull` and `push`.
+        """
+        from .convert import convert
+        from .pull import Which
+
+        start, end = self.place(source), self.place(destination)
+        if end.reference is None:
+            end = replace(end, tag=start.tag)
+        async with self.open(start) as from_there, self.open(end, create=True) as to_there:
+            return await convert(
+                from_there,
+                start,
+                to_there,
+                end,
+                self._runtime,
+                self._timed(what),
+                which or Which(),
                 self._options(),
                 self._listener,
             )

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ...client.place import Place, PlaceKind
 from ..calling import JSON, Call, ClientCommand
-from ..group import WrongUse
 from ..words import amount, size
 
 if TYPE_CHECKING:
     from ...client.copy import Copied
+    from ...client.place import Place
     from ...client.plan import Plan
 
 
@@ -41,17 +40,12 @@ def copy(
     that of the source.
     """
     start, end = call.place(source), call.place(destination)
-    if call.has_login and _are_two_registries(start, end):
-        raise WrongUse("--username: to which of the two registries? use `wasmhold login` for both")
+    call.refuse_one_login(start, end)
     how = {"referrers": recursive, "platform": platform, "all_tags": all_tags}
     if only_plan:
         _say_plan(call, call.client.plan(start, end, **how), as_json=as_json)  # type: ignore[arg-type]
     else:
         _say_copied(call, call.client.copy(start, end, **how), end, as_json=as_json)  # type: ignore[arg-type]
-
-
-def _are_two_registries(start: Place, end: Place) -> bool:
-    return start.kind is end.kind is PlaceKind.REGISTRY and start.where != end.where
 
 
 def _say_plan(call: Call, plan: Plan, *, as_json: bool) -> None:
