@@ -8,7 +8,7 @@ from .artifact_type import ArtifactType, Evidence, detect_artifact_type
 from .artifact_type import detect_artifact_type as zlayer_kind
 from .binary import WasmBinaryInfo, binary_info
 from .build import Artifact, PackedLayer
-from .children import candidates, child_by_kind, child_by_platform
+from .children import candidates, child_by_artifact_type, child_by_kind, child_by_platform
 from .detect import detect, refine
 from .errors import wasm_errors
 from .formats import cncf, compat, image, runwasi, solo, wasm_to_oci, zlayer
@@ -38,6 +38,7 @@ __all__ = [
     "WasmConfig",
     "binary_info",
     "candidates",
+    "child_by_artifact_type",
     "child_by_kind",
     "child_by_platform",
     "cncf",

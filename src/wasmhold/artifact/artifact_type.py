@@ -87,7 +87,7 @@ def decide(document: Document) -> tuple[ArtifactType, Evidence | None]:
     config = text(inner(document, "config"), "mediaType")
     for says_so, evidence in (
         (_is_config(artifact_type), Evidence.ARTIFACT_TYPE),
-        (config.startswith(_CONFIGS), Evidence.CONFIG_MEDIA_TYPE),
+        (is_wasm_config(config), Evidence.CONFIG_MEDIA_TYPE),
         (bool(layers), Evidence.LAYER_MEDIA_TYPE),
     ):
         if says_so:
@@ -99,6 +99,16 @@ def wasm_layers(document: Document) -> dict[int, Document]:
     """The layers whose media type says that they are WebAssembly, by their place in the list."""
     layers = enumerate(parts(document, "layers"))
     return {i: layer for i, layer in layers if _is_wasm_layer(text(layer, "mediaType"))}
+
+
+def is_wasm_type(artifact_type: str) -> bool:
+    """Whether an `artifactType` says that there is WebAssembly."""
+    return _is_config(artifact_type) or _version_of_type(artifact_type) is not None
+
+
+def is_wasm_config(media_type: str) -> bool:
+    """Whether a config of this media type is one of WebAssembly."""
+    return media_type.startswith(_CONFIGS)
 
 
 def _is_wasm_layer(media_type: str) -> bool:
@@ -154,7 +164,7 @@ def _decide_index(index: Document) -> tuple[ArtifactType, Evidence | None]:
 def _type_of_entry(entry: Document, platform: tuple[str, str]) -> ArtifactType:
     artifact_type = text(entry, "artifactType")
     version = _version_of_type(artifact_type)
-    if version is None and not _is_config(artifact_type) and not is_wasm_platform(platform):
+    if not is_wasm_type(artifact_type) and not is_wasm_platform(platform):
         return Container()
     if version is None or version is WasiVersion.Unknown:
         version = WasiVersion.of_os(platform[0])

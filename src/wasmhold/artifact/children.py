@@ -8,6 +8,7 @@ from typing import Final
 from ..oci.descriptor import Descriptor
 from ..oci.errors import Ambiguous, ArtifactInvalid
 from ..oci.manifest import Manifest
+from .artifact_type import is_wasm_type
 from .formats.image import is_wasm_platform
 from .kind import Format, Kind
 
@@ -44,6 +45,12 @@ def child_by_platform(index: Manifest) -> Descriptor | None:
         if found := [child for child in wasm if _name(child) == preferred]:
             return only_child(found, f"the index has several children of {preferred}")
     return only_child(wasm, "the index has several Wasm children") if wasm else None
+
+
+def child_by_artifact_type(index: Manifest) -> Descriptor | None:
+    """The one child whose `artifactType` says that it is WebAssembly, if there is but one."""
+    found = [child for child in candidates(index) if is_wasm_type(child.artifact_type or "")]
+    return found[0] if len({child.digest for child in found}) == 1 else None
 
 
 def child_by_kind(index: Manifest, kinds: Iterable[tuple[Descriptor, Kind]]) -> Descriptor:

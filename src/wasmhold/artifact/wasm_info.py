@@ -170,9 +170,10 @@ def choose_layer(manifest: Manifest, name: str, wanted: int | str | None = None)
     document, kind, layers = document_of(manifest), detect(manifest), manifest.layers
     is_certain = kind.confidence is Confidence.CERTAIN and kind.wasm_layers
     found = kind.wasm_layers if is_certain else tuple(wasm_layers(document))
-    if not found:
-        error = NotWasm if decide(document)[0].is_container() else NoWasmLayer
+    is_container = decide(document)[0].is_container()
+    if is_container or not found:
         config = manifest.config.media_type if manifest.config else ""
+        error = NotWasm if is_container else NoWasmLayer
         raise error(name, config, [layer.media_type for layer in layers])
     names = {i: (i, str(layers[i].digest), layers[i].annotations.get(TITLE)) for i in found}
     chosen = [i for i in found if wanted is None or wanted in names[i]]

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from ..oci.digest import Digest
 from ..oci.errors import BlobUnknown, Cancelled, Unreachable
-from ..ports.body import Body, BytesBody
+from ..ports.body import Body, BytesBody, read_start
 from ..ports.runtime import ClientRuntime
 from ..protocol import operations as op
 from ..protocol import results as res
@@ -55,13 +55,8 @@ async def blob_start(
     session: Session, name: str, digest: Digest, size: int, scopes: Scopes
 ) -> bytes:
     """The first `size` bytes of a blob, fewer when it has no more.  Raises BlobUnknown."""
-    content = b""
     async with aclosing(await open_blob(session, name, digest, 0, scopes, size)) as body:
-        async for piece in body:
-            content += piece
-            if len(content) >= size:
-                break
-    return content
+        return await read_start(body, size)
 
 
 def body_of(

@@ -6,7 +6,7 @@ The cache's `blob_put` is the single flight: of all who want a blob at one time,
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from ..client.events import nobody
@@ -21,6 +21,7 @@ from ..oci.errors import (
     StoreUnavailable,
     WasmholdError,
 )
+from ..ports.body import read_start
 from .call import Call
 from .events import BlobSkipped
 from .manifests import Manifests, not_found
@@ -131,6 +132,37 @@ class Blobs:
             return Stream(Verified(await moving.open(0), moving), descriptor, held.pop_all())
         raise AssertionError("the stack swallows nothing")
 
+    async def start(self, call: Call, descriptor: Descriptor, size: int) -> bytes:
+        """Its first `size` bytes, from the nearest place; they are not verified, and not kept.
+
+        Raises as `fetch`.
+        """
+        digest = descriptor.digest
+        for source in blob_order(call.policy, call.sources):
+            if source is Source.LOCAL and self._local is not None:
+                async with self._local.blob(call, digest) as repository:
+                    if repository is not None:
+                        return await _start(repository, digest, size)
+            for tier in self._of(source):
+                if await tier.blob_size(call, digest) is not None:
+                    return await _start(tier.cache, digest, size)
+            if source is Source.ORIGIN and call.has_origin:
+                return await self._remote_start(call, digest, size)
+        raise not_found(call, digest)
+
+    async def _remote_start(self, call: Call, digest: Digest, size: int) -> bytes:
+        remotes = self._manifests.remotes(call)
+        *mirrors, (_, origin) = remotes.all()
+        for _, mirror in mirrors:
+            try:
+                return await mirror.blob_start(digest, size)
+            except (Cancelled, BlobUnknown) as error:
+                if isinstance(error, Cancelled):
+                    raise
+            except WasmholdError as error:
+                await remotes.passed_over(mirror, error)
+        return await origin.blob_start(digest, size)
+
     @asynccontextmanager
     async def _located(self, call: Call, descriptor: Descriptor) -> AsyncIterator[_Near]:
         """Where the blob can be read, nearer than it was if it was far."""
@@ -213,3 +245,8 @@ class Blobs:
     ) -> Moving:
         reader = Reader(at.place, descriptor, call.connections.runtime, nobody, call.stopped)
         return Moving(call, reader, at.source, silent=silent)
+
+
+async def _start(place: Opens, digest: Digest, size: int) -> bytes:
+    async with aclosing(await place.blob_open(digest)) as body:
+        return await read_start(body, size)

@@ -185,3 +185,7 @@ class ImagePuller:
     pull_blob = _blocking(Puller.pull_blob)
     open_blob = _adapted(Puller.open_blob, Stream)
     pull_blob_to = _blocking(Puller.pull_blob_to)
+    pull_wasm = _blocking(Puller.pull_wasm)
+    pull_wasm_to = _blocking(Puller.pull_wasm_to)
+    get_wasm_info = _blocking(Puller.get_wasm_info)
+    detect_artifact_type = _blocking(Puller.detect_artifact_type)

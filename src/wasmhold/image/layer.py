@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from ..oci import limits
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.errors import TooLarge
+from ..oci.errors import ContentDamaged, TooLarge
 from ..ports.body import read_all
 from .manifests import PulledManifest
 from .moving import Stream
 from .policy import Source
+
+R = TypeVar("R")
 
 MAX_IN_MEMORY: Final = 512 * limits.MIB  # bytes of a blob that is given as a whole
 
@@ -63,6 +65,14 @@ class Layer(LayerFacts):
     async def read(self, *, max_size: int = MAX_IN_MEMORY) -> bytes:
         """All of its bytes, verified.  Raises TooLarge."""
         return await whole(self.open, self.descriptor, max_size)
+
+
+async def twice(read: Callable[[], Awaitable[R]]) -> R:
+    """What is damaged in a cache is dropped there as it is read: the second time it comes anew."""
+    try:
+        return await read()
+    except ContentDamaged:
+        return await read()
 
 
 async def whole(

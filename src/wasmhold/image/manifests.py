@@ -97,10 +97,23 @@ class Manifests:
 
     async def chosen(self, call: Call, platform: Platform) -> PulledManifest:
         """The manifest that is meant on `platform`.  Raises as `root`; NoMatchingPlatform."""
+
+        def choose(index: PulledManifest) -> Descriptor:
+            return platform.choose(index, call.image.repository, str(call.image.reference))
+
+        return await self.follow(call, choose)
+
+    async def follow(
+        self, call: Call, choose: Callable[[PulledManifest], Descriptor]
+    ) -> PulledManifest:
+        """What the reference leads to when `choose` says which child of an index is meant.
+
+        Raises as `root`; what `choose` does.
+        """
         found = await self.root(call)
         above = {found.digest}
         while found.is_index:
-            child = platform.choose(found, call.image.repository, str(call.image.reference))
+            child = choose(found)
             if child.digest in above or len(above) > MAX_NESTED:
                 why = "leads back to itself" if child.digest in above else "is nested too deep"
                 raise ManifestInvalid(Fault("manifests", f"{child.digest} {why}"))

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Self, TypeAlias, TypeVar
+from typing import Self, TypeAlias
 
+from ..artifact import ArtifactType, WasmArtifactInfo
 from ..client.caches.blob_cache import BlobCache
 from ..client.caches.port import InFiles
 from ..client.credentials import Auth
@@ -18,14 +18,15 @@ from ..client.output import new_file, target_of
 from ..client.platforms import Platform
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.errors import ContentDamaged, NotFound, TooLarge
+from ..oci.errors import NotFound, TooLarge
 from ..ports.body import read_all
 from ..ports.runtime import ClientRuntime
+from . import wasm
 from .blobs import Blobs
 from .call import Call
 from .connections import Connections
 from .events import Done, OnEvent, Teller
-from .layer import MAX_IN_MEMORY, Layer, PulledImage
+from .layer import MAX_IN_MEMORY, Layer, PulledImage, twice
 from .manifests import Manifests, PulledManifest, not_found
 from .moving import Stream
 from .options import CacheHandle, Changes, Configuration, as_platform
@@ -35,15 +36,6 @@ from .stats import Stats
 from .tiers import CacheTier, LocalTier
 
 AnyBlob: TypeAlias = Descriptor | Digest | str
-R = TypeVar("R")
-
-
-async def _twice(read: Callable[[], Awaitable[R]]) -> R:
-    """What is damaged in a cache is dropped there as it is read: the second time it comes anew."""
-    try:
-        return await read()
-    except ContentDamaged:
-        return await read()
 
 
 class _Again:
@@ -326,7 +318,7 @@ class Puller:
             async with await self.blobs.open(call, descriptor) as stream:
                 return await read_all(stream)
 
-        content = await _twice(read)
+        content = await twice(read)
         await call.tell(Done(str(call.image)))
         return content
 
@@ -375,9 +367,85 @@ class Puller:
                 async for chunk in stream:
                     await self.runtime.offload(write, chunk)
 
-        await _twice(write_file)
+        await twice(write_file)
         await call.tell(Done(str(call.image)))
         return descriptor
+
+    # ---- WebAssembly
+
+    async def pull_wasm(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        layer: wasm.AnyLayer | None = None,
+        max_size: int = MAX_IN_MEMORY,
+        check: bool = True,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> tuple[bytes, WasmArtifactInfo]:
+        """The bytes of the one WebAssembly layer, verified, and what is known of it.
+
+        `layer` chooses among several: a place in the manifest's layers, a digest or a title.  Of
+        an index the child for WebAssembly is taken.  `check` of False: the bytes may be anything.
+        Raises NotWasm for a container, NoWasmLayer, Ambiguous; WasmInvalid for bytes that do not
+        begin as WebAssembly; TooLarge beyond `max_size`; as `pull`.
+        """
+        call = self.call(image, auth, policy, on_event)
+        return await wasm.pull_wasm(self, call, layer, platform, max_size, check)
+
+    async def pull_wasm_to(
+        self,
+        image: str,
+        path: str | os.PathLike[str],
+        auth: Auth | None = None,
+        *,
+        layer: wasm.AnyLayer | None = None,
+        check: bool = True,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> WasmArtifactInfo:
+        """The same as the file `path`, which has its name when it is verified and checked.
+
+        Raises as `pull_wasm`; what else `pull_blob_to` does.
+        """
+        call = self.call(image, auth, policy, on_event)
+        return await wasm.pull_wasm_to(self, call, os.fspath(path), layer, platform, check)
+
+    async def get_wasm_info(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> WasmArtifactInfo | None:
+        """What is known of a WebAssembly artifact without its layer; None for a container.
+
+        Its config may be read, and eight bytes of the layer, which nothing verifies.  Raises as
+        `fetch_manifest`.
+        """
+        call = self.call(image, auth, policy, on_event)
+        return await wasm.get_wasm_info(self, call, platform)
+
+    async def detect_artifact_type(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> tuple[ArtifactType, PulledManifest, str]:
+        """What an image is, by the same means; its manifest, and the digest of that.
+
+        Raises as `fetch_manifest`.
+        """
+        call = self.call(image, auth, policy, on_event)
+        return await wasm.detect_artifact_type(self, call, platform)
 
     async def _described(self, call: Call, blob: AnyBlob, size: int | None) -> Descriptor:
         if isinstance(blob, Descriptor):

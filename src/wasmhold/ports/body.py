@@ -70,3 +70,13 @@ class BytesBody:
 async def read_all(body: Body) -> bytes:
     """All bytes of a body that is known to be small."""
     return b"".join([bytes(chunk) async for chunk in body])
+
+
+async def read_start(body: Body, size: int) -> bytes:
+    """Its first `size` bytes, fewer when it has no more; the rest is not asked for."""
+    content = b""
+    async for chunk in body:
+        content += chunk
+        if len(content) >= size:
+            break
+    return content[:size]
