@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -102,6 +103,10 @@ class DiskContent:
         if len(self._known) >= _MAX_KNOWN:
             self._known.clear()
         self._known[digest] = _identity(descriptor)
+
+    def forget(self) -> None:
+        """All that was found right is to be read again."""
+        self._known.clear()
 
     def open(self, name: str) -> int | None:
         """The file, which the caller closes; what is a link or a pipe is none, and goes."""
@@ -216,6 +221,14 @@ class DiskContent:
                         found.append(record)
         matching = [record for record in found if str(record.key).startswith(prefix)]
         return sorted(matching, key=lambda record: record.key)
+
+    def clear(self) -> None:
+        for kind in (_BLOBS, _MANIFESTS):
+            for name, _ in self.listed(kind):
+                self.remove(name)
+        for record in self.records(""):
+            self.remove(record_path(record.key))
+        self.sweep(math.inf)
 
     # ---- what dead writers left
 
@@ -378,6 +391,7 @@ class DiskCache:
         descriptor = await self._open_right(name, digest)
         if descriptor is None:
             raise BlobUnknown(self.place, str(digest))
+        await self._runtime.offload(self._content.stamp, digest, descriptor, self._runtime.now())
         return FileBody(descriptor, start, None, f"{self.place}/{name}", self._runtime)
 
     async def _open_right(self, name: str, digest: Digest) -> int | None:
@@ -396,7 +410,6 @@ class DiskCache:
                     os.close(descriptor)
                     return None
                 content.know(digest, descriptor)
-            await runtime.offload(content.stamp, digest, descriptor, runtime.now())
         except BaseException:
             os.close(descriptor)
             raise
@@ -493,12 +506,34 @@ class DiskCache:
         for _, kept in await self._runtime.offload(self._content.listed, _BLOBS):
             yield kept
 
+    # ---- all of it
+
+    async def check(self) -> list[tuple[Kept, bool]]:
+        """Each blob and manifest, and whether it was right; what was not is gone.
+
+        Nothing counts as used by it.
+        """
+        found = []
+        self._content.forget()
+        for name, kept in await self._runtime.offload(self._content.listed, _BLOBS):
+            descriptor = await self._open_right(name, kept.digest)
+            if descriptor is not None:
+                os.close(descriptor)
+            found.append((kept, descriptor is not None))
+        async for kept in self.manifests():
+            found.append((kept, await self.manifest_get(kept.digest) is not None))
+        return found
+
+    async def clear(self) -> None:
+        """Forget everything, also what was begun."""
+        await self._runtime.offload(self._content.clear)
+
     # ---- manifests
 
     async def manifest_get(self, digest: Digest) -> StoredManifest | None:
-        return await self._runtime.offload(self._read_manifest, digest, self._runtime.now())
+        return await self._runtime.offload(self._read_manifest, digest)
 
-    def _read_manifest(self, digest: Digest, now: float) -> StoredManifest | None:
+    def _read_manifest(self, digest: Digest) -> StoredManifest | None:
         content, name = self._content, _manifest_name(digest)
         descriptor = content.open(name)
         if descriptor is None:
@@ -510,7 +545,6 @@ class DiskCache:
             if Digest.of(found, digest.algorithm) == digest:
                 with suppress(ManifestInvalid):
                     media_type = parse_manifest(found).media_type
-                    content.stamp(digest, descriptor, now)
                     return StoredManifest(digest, media_type, found)
             content.drop(name, descriptor)
             return None
@@ -523,7 +557,7 @@ class DiskCache:
         await self._runtime.offload(self._write_manifest, stored, self._runtime.now())
 
     def _write_manifest(self, stored: StoredManifest, now: float) -> None:
-        if self._read_manifest(stored.digest, now) is not None:
+        if self._read_manifest(stored.digest) is not None:
             return
         self._content.write(_manifest_name(stored.digest), stored.content, now)
         self._content.wrote(len(stored.content), stored.digest)
@@ -543,7 +577,10 @@ class DiskCache:
     async def record_put(self, record: Record) -> None:
         await self._begin()
         await self._runtime.offload(
-            self._content.write, record_path(record.key), dump_record(record), record.fetched_s
+            self._content.write,
+            record_path(record.key),
+            dump_record(record),
+            self._runtime.now(),
         )
 
     async def record_delete(self, key: RecordKey) -> None:

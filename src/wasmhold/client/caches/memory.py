@@ -52,7 +52,7 @@ class MemoryContent:
     def __init__(self, max_size: int) -> None:
         self.max_size = max_size
         self.lock = threading.Lock()
-        # In both, what was used last stands last.
+        # The blob that was used last stands last, and the manifest that was put last.
         self.blobs: dict[Digest, _Blob] = {}
         self.manifests: dict[Digest, _Manifest] = {}
         self.records: dict[RecordKey, Record] = {}
@@ -111,14 +111,6 @@ class MemoryContent:
             if found is not None:
                 found.used_s = now
                 self.blobs[digest] = found
-            return found
-
-    def use_manifest(self, digest: Digest, now: float) -> _Manifest | None:
-        with self.lock:
-            found = self.manifests.pop(digest, None)
-            if found is not None:
-                found.used_s = now
-                self.manifests[digest] = found
             return found
 
 
@@ -192,16 +184,34 @@ class MemoryCache:
         for kept in found:
             yield kept
 
+    # ---- all of it
+
+    async def check(self) -> list[tuple[Kept, bool]]:
+        """Nothing can have become wrong."""
+        return [
+            *[(kept, True) async for kept in self.blobs()],
+            *[(kept, True) async for kept in self.manifests()],
+        ]
+
+    async def clear(self) -> None:
+        content = self._content
+        for digest in list(content.blobs):
+            content.delete_blob(digest)
+        for digest in list(content.manifests):
+            content.delete_manifest(digest)
+        with content.lock:
+            content.records.clear()
+
     # ---- manifests
 
     async def manifest_get(self, digest: Digest) -> StoredManifest | None:
-        found = self._content.use_manifest(digest, self._runtime.now())
+        found = self._content.manifests.get(digest)
         return None if found is None else found.stored
 
     async def manifest_put(self, stored: StoredManifest) -> None:
         checked(stored)
         content = self._content
-        if content.use_manifest(stored.digest, self._runtime.now()) is not None:
+        if stored.digest in content.manifests:
             return
         if content.grow(len(stored.content)):
             with content.lock:
