@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final, Protocol
 
-from ...oci.errors import ContentDamaged, LimitExceeded, Unsupported
+from ...oci.errors import ContentDamaged, LimitExceeded, MissingExtraError, Unsupported
 from ...oci.limits import MIB
 
 GZIP: Final = "gzip"
@@ -18,6 +18,7 @@ NONE: Final = "none"
 _PIECE: Final = MIB  # bytes that are unpacked at once
 
 _MAGIC: Final = {b"\x1f\x8b": GZIP, b"\x28\xb5\x2f\xfd": ZSTD}
+_SKIPPABLE: Final = b"\x2a\x4d\x18"  # behind 50 to 5f: a frame of zstd that holds no content
 _SUFFIXES: Final = {".gz": GZIP, ".tgz": GZIP, ".zst": ZSTD, ".tzst": ZSTD}
 _LEVEL: Final = {GZIP: 6, ZSTD: 3}
 
@@ -31,7 +32,9 @@ class Writer(Protocol):
 
 
 def of_content(start: bytes) -> str | None:
-    """By how it begins; None: not compressed."""
+    """By its first four bytes; None: not compressed."""
+    if start[1:4] == _SKIPPABLE and start[0] >> 4 == 5:
+        return ZSTD
     return next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
 
 
@@ -55,37 +58,43 @@ def chosen(kind: str | None, path: str) -> str | None:
 def _zstd() -> Any:
     """The module of the standard library since 3.14, else the package that is the same.
 
-    It is looked for when it is needed: most archives need none.  Raises Unsupported with a hint.
+    It is looked for when it is needed: most archives need none.  Raises MissingExtraError.
     """
     for name in ("compression.zstd", "backports.zstd"):
         try:
             return importlib.import_module(name)
         except ImportError:
             continue
-    raise Unsupported("this Python has no zstd: install backports.zstd, or use .tar or .tar.gz")
+    raise MissingExtraError("zstd")
 
 
 @contextmanager
 def reading(kind: str, file: IO[bytes]) -> Iterator[Reader]:
-    """What `file` holds, uncompressed."""
+    """What `file` holds, uncompressed: all members of a gzip, all frames of zstd.
+
+    A read raises what `broken` knows, also for what stands behind the last of them.
+    Raises MissingExtraError.
+    """
     opened = gzip.GzipFile(fileobj=file) if kind == GZIP else _zstd().ZstdFile(file)
     with opened:
         yield opened
 
 
 @contextmanager
-def writing(kind: str | None, file: IO[bytes]) -> Iterator[Writer]:
+def writing(kind: str | None, file: IO[bytes], level: int | None = None) -> Iterator[Writer]:
     """Compress into `file`, which stays open; the same bytes for the same bytes.
 
     That holds for one version of the library: another one may find a shorter way to write them.
+    Raises MissingExtraError.
     """
+    level = _LEVEL.get(kind or NONE) if level is None else level
     if kind is None:
         yield file
         return
     if kind == GZIP:
-        opened = gzip.GzipFile("", "wb", _LEVEL[GZIP], file, mtime=0)
+        opened = gzip.GzipFile("", "wb", level, file, mtime=0)
     else:
-        opened = _zstd().ZstdFile(file, "wb", level=_LEVEL[ZSTD])
+        opened = _zstd().ZstdFile(file, "wb", level=level)
     with opened:
         yield opened
 

@@ -39,6 +39,7 @@ XATTR: Final = b"SCHILY.xattr."  # before the name of an extended attribute, in 
 
 _ZEROS: Final = bytes(BLOCK)
 _PIECE: Final = 256 * KIB
+_MAX_HEADERS: Final = 16  # that say more of one entry, itself among them
 # name mode uid gid size mtime checksum kind link magic+version user group major minor prefix
 _HEADER: Final = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _USTAR: Final = b"ustar\x00"
@@ -81,7 +82,7 @@ class Entry(NamedTuple):
     size        of the file, in bytes; `stored` of them are in the archive, from byte `at` on
     mtime_ns    since 1970; may be negative
     segments    of a sparse file, in order; None for a plain one
-    records     of its pax header, as far as they are extended attributes
+    xattrs      extended attributes, as records of its pax header
     """
 
     name: bytes
@@ -93,7 +94,7 @@ class Entry(NamedTuple):
     mtime_ns: int
     link: bytes
     device: tuple[int, int]
-    records: tuple[tuple[bytes, bytes], ...]
+    xattrs: tuple[tuple[bytes, bytes], ...]
     segments: tuple[Segment, ...] | None
     stored: int
     at: int
@@ -168,6 +169,7 @@ def read_entries(stream: Stream) -> Iterator[Entry]:
     """
     records: list[tuple[bytes, bytes]] = []
     long_name = long_link = None
+    headers = 0  # of this entry
     while True:
         start = stream.position
         block = stream.read(BLOCK)
@@ -180,6 +182,9 @@ def read_entries(stream: Stream) -> Iterator[Entry]:
         if len(block) < BLOCK:
             _wrong("the archive is cut off in a header", start)
         kind, size = _kind_and_size(block, start)
+        headers += 1
+        if headers > _MAX_HEADERS:
+            _wrong(f"more than {_MAX_HEADERS} headers for one entry", start)
         if kind in _PAX:
             records = _records(_extended(stream, size, start), start)
         elif kind == _GLOBAL_PAX:
@@ -201,6 +206,7 @@ def read_entries(stream: Stream) -> Iterator[Entry]:
             yield entry
             stream.skip(end + -end % BLOCK - stream.position)
             records, long_name, long_link = [], None, None
+            headers = 0
 
 
 def _wrong(what: str, at: int) -> NoReturn:
