@@ -173,12 +173,20 @@ async def no_tags(repository: Repository) -> bool:
 
 @_check
 async def a_blob_comes_back_from_any_byte(repository: Repository) -> None:
-    for algorithm in ("sha256", "sha512"):
-        content = bytes(range(256)) * 5000
-        descriptor = await push(repository, content, algorithm=algorithm)
-        assert await repository.blob_size(descriptor.digest) == len(content)
-        for start in (0, 1, 999, 1000, len(content) - 1, len(content)):
-            assert await pull(repository, descriptor.digest, start) == content[start:]
+    await _comes_back(repository, "sha256")
+
+
+@_check
+async def a_blob_with_sha512(repository: Repository) -> None:
+    await _comes_back(repository, "sha512")
+
+
+async def _comes_back(repository: Repository, algorithm: str) -> None:
+    content = bytes(range(256)) * 5000
+    descriptor = await push(repository, content, algorithm=algorithm)
+    assert await repository.blob_size(descriptor.digest) == len(content)
+    for start in (0, 1, 999, 1000, len(content) - 1, len(content)):
+        assert await pull(repository, descriptor.digest, start) == content[start:]
 
 
 @_check
