@@ -22,7 +22,7 @@ from ..protocol import Response, read_error
 from ..protocol.errors import plain_words
 from ..protocol.messages import Fields
 from .challenges import Challenge
-from .credentials.auth import Anonymous, Auth, Basic, IdentityToken
+from .credentials.auth import ACCOUNT, Anonymous, Auth, Basic, IdentityToken
 from .hosts import is_loopback, origin, without_query
 from .scopes import Scopes
 from .transport import Answer, Transport
@@ -31,7 +31,6 @@ DEFAULT_LIFE_S: Final = 60.0
 _MARGIN_S: Final = 10.0  # a token that ends sooner would end on its way
 _MAX_ANSWER: Final = 1 * MIB  # bytes
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
-_ACCOUNT: Final = "<token>"  # the user's name beside an identity token that came without one
 
 
 def basic(auth: Basic) -> str:
@@ -144,7 +143,7 @@ class Tokens:
             answer, content = self._send("POST", key.realm, [], urlencode(form).encode())
             if answer.status not in (404, 405):
                 return answer, content
-            login: Auth = Basic(key.auth.user or _ACCOUNT, key.auth.token)
+            login: Auth = Basic(key.auth.user or ACCOUNT, key.auth.token)
         else:
             login = key.auth
         query = urlencode([*service, *(("scope", scope) for scope in key.scopes)])

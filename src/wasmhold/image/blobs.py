@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from ..client.events import nobody
+from ..client.places.remote import RemoteRepository
 from ..client.reader import Opens, Reader
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
@@ -19,7 +20,6 @@ from ..oci.errors import (
     Denied,
     OutOfSpace,
     StoreUnavailable,
-    WasmholdError,
 )
 from ..ports.body import read_start
 from .call import Call
@@ -70,16 +70,7 @@ class Blobs:
             async with self._local.blob(call, digest) as repository:
                 return None if repository is None else await repository.blob_size(digest)
         if source is Source.ORIGIN and call.has_origin:
-            *mirrors, (_, origin) = self._manifests.remotes(call).all()
-            for _, mirror in mirrors:
-                try:
-                    if (size := await mirror.blob_size(digest)) is not None:
-                        return size
-                except Cancelled:
-                    raise
-                except WasmholdError as error:
-                    await self._manifests.remotes(call).passed_over(mirror, error)
-            return await origin.blob_size(digest)
+            return await self._manifests.remotes(call).blob_size(digest)
         for tier in self._of(source):
             return await tier.blob_size(call, digest)
         return None
@@ -147,21 +138,8 @@ class Blobs:
                 if await tier.blob_size(call, digest) is not None:
                     return await _start(tier.cache, digest, size)
             if source is Source.ORIGIN and call.has_origin:
-                return await self._remote_start(call, digest, size)
+                return await self._manifests.remotes(call).blob_start(digest, size)
         raise not_found(call, digest)
-
-    async def _remote_start(self, call: Call, digest: Digest, size: int) -> bytes:
-        remotes = self._manifests.remotes(call)
-        *mirrors, (_, origin) = remotes.all()
-        for _, mirror in mirrors:
-            try:
-                return await mirror.blob_start(digest, size)
-            except (Cancelled, BlobUnknown) as error:
-                if isinstance(error, Cancelled):
-                    raise
-            except WasmholdError as error:
-                await remotes.passed_over(mirror, error)
-        return await origin.blob_start(digest, size)
 
     @asynccontextmanager
     async def _located(self, call: Call, descriptor: Descriptor) -> AsyncIterator[_Near]:
@@ -195,21 +173,16 @@ class Blobs:
 
     async def _from_remote(self, call: Call, descriptor: Descriptor) -> _Near:
         """From the first registry that has the right bytes.  Raises what the origin does."""
-        remotes, stats = self._manifests.remotes(call), call.connections.stats
-        *mirrors, (_, origin) = remotes.all()
-        for source, mirror in mirrors:
-            try:
-                found = await self._moved(call, _Near(source, mirror), descriptor)
-                if found.is_cached or await mirror.blob_size(descriptor.digest) is not None:
-                    stats.asked(source, hit=True)
-                    return found
-            except (Cancelled, BlobUnknown) as error:
-                if isinstance(error, Cancelled):
-                    raise
-            except WasmholdError as error:
-                await remotes.passed_over(mirror, error)
-        found = await self._moved(call, _Near(Source.ORIGIN, origin), descriptor)
-        stats.asked(Source.ORIGIN, hit=True)
+
+        async def move(registry: RemoteRepository, source: Source) -> _Near | None:
+            found = await self._moved(call, _Near(source, registry), descriptor)
+            if source is Source.ORIGIN or found.is_cached:
+                return found
+            # It is read where it is, if it is there.
+            return found if await registry.blob_size(descriptor.digest) is not None else None
+
+        found = await self._manifests.remotes(call).first(move)
+        assert found is not None, "who has it not raises"
         return found
 
     async def _moved(self, call: Call, far: _Near, descriptor: Descriptor) -> _Near:

@@ -81,8 +81,12 @@ async def whole(
     """All bytes of a blob.  Raises TooLarge; what reading does."""
     if descriptor.size > max_size:
         raise TooLarge(max_size)
-    async with await opened() as stream:
-        return await read_all(stream)
+
+    async def read() -> bytes:
+        async with await opened() as stream:
+            return await read_all(stream)
+
+    return await twice(read)
 
 
 class PulledImage(NamedTuple):

@@ -10,7 +10,7 @@ from ..client.platforms import Platform
 from ..oci import media_types
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.errors import Fault, ManifestInvalid, ManifestUnknown, WasmholdError
+from ..oci.errors import Fault, ManifestInvalid, WasmholdError
 from ..oci.manifest import Manifest, parse_manifest
 from ..ports.store import StoredManifest
 from .call import Call
@@ -162,8 +162,7 @@ class Manifests:
             return found
         there: Descriptor | WasmholdError | None = None
         try:
-            answer = await self.remotes(call).resolve(call.image.reference)
-            there = None if answer is None else answer[1]
+            there = await self.remotes(call).resolve(call.image.reference)
         except WasmholdError as error:
             there = error
         match judge(found.here, there, stale=self._stale):
@@ -201,12 +200,7 @@ class Manifests:
         """From a mirror or the origin, and into the caches.  Raises ImageNotFound."""
         if Source.ORIGIN not in manifest_order(call.policy, call.sources) or not call.has_origin:
             raise not_found(call)
-        try:
-            source, stored = await self.remotes(call).manifest(reference)
-        except ManifestUnknown:
-            call.connections.stats.asked(Source.ORIGIN, hit=False)
-            raise
-        call.connections.stats.asked(source, hit=True)
+        source, stored = await self.remotes(call).manifest(reference)
         found = pulled(stored, source, index)
         await self._keep(call, self._caches, stored, reference)
         return found

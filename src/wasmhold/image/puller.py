@@ -18,15 +18,14 @@ from ..client.output import new_file, target_of
 from ..client.platforms import Platform
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.errors import NotFound, TooLarge
-from ..ports.body import read_all
+from ..oci.errors import NotFound
 from ..ports.runtime import ClientRuntime
 from . import wasm
 from .blobs import Blobs
 from .call import Call
 from .connections import Connections
 from .events import Done, OnEvent, Teller
-from .layer import MAX_IN_MEMORY, Layer, PulledImage, twice
+from .layer import MAX_IN_MEMORY, Layer, PulledImage, twice, whole
 from .manifests import Manifests, PulledManifest, not_found
 from .moving import Stream
 from .options import CacheHandle, Changes, Configuration, as_platform
@@ -233,7 +232,7 @@ class Puller:
             raise not_found(call)
         found = await self.manifests.remotes(call).resolve(call.image.reference)
         await call.tell(Done(str(call.image)))
-        return None if found is None else found[1]
+        return found
 
     async def lookup(
         self, image: str, *, platform: Platform | str | None = None
@@ -311,14 +310,7 @@ class Puller:
         """
         call = self.call(image, auth, policy, on_event)
         descriptor = await self._described(call, blob, size)
-        if descriptor.size > max_size:
-            raise TooLarge(max_size)
-
-        async def read() -> bytes:
-            async with await self.blobs.open(call, descriptor) as stream:
-                return await read_all(stream)
-
-        content = await twice(read)
+        content = await whole(lambda: self.blobs.open(call, descriptor), descriptor, max_size)
         await call.tell(Done(str(call.image)))
         return content
 

@@ -6,8 +6,9 @@ is asked.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 from ..client.caches.port import Cache, Record, RecordKey
 from ..client.credentials import Auth
@@ -23,6 +24,8 @@ from .errors import AmbiguousReference
 from .options import LocalImages
 from .policy import Source, is_outage
 from .reference import ends_with
+
+R = TypeVar("R")
 
 
 class CacheTier:
@@ -172,29 +175,51 @@ class Remotes:
             self._call.connections.rest(repository.host)
         await self._call.warn("mirror", f"mirror {repository.place} is passed over: {error}")
 
-    async def resolve(self, reference: str | Digest) -> tuple[Source, Descriptor] | None:
-        """What the first that has it says.  Raises what the origin does."""
+    async def first(
+        self, ask: Callable[[RemoteRepository, Source], Awaitable[R | None]]
+    ) -> R | None:
+        """What the first that has an answer says; the origin's may be None.
+
+        What a mirror lacks or refuses another may have.  Raises what the origin does.
+        """
+        stats = self._call.connections.stats
         *mirrors, (_, origin) = self.all()
-        for _, mirror in mirrors:
+        for source, mirror in mirrors:
             try:
-                if (found := await mirror.resolve(reference)) is not None:
-                    return Source.MIRROR, found
+                if (found := await ask(mirror, source)) is not None:
+                    stats.asked(source, hit=True)
+                    return found
             except Cancelled:
                 raise
+            except NotFound:
+                pass
             except WasmholdError as error:
                 await self.passed_over(mirror, error)
-        found = await origin.resolve(reference)
-        return None if found is None else (Source.ORIGIN, found)
+            stats.asked(source, hit=False)
+        try:
+            found = await ask(origin, Source.ORIGIN)
+        except NotFound:
+            stats.asked(Source.ORIGIN, hit=False)
+            raise
+        stats.asked(Source.ORIGIN, hit=found is not None)
+        return found
+
+    async def resolve(self, reference: str | Digest) -> Descriptor | None:
+        return await self.first(lambda registry, _: registry.resolve(reference))
 
     async def manifest(self, reference: str | Digest) -> tuple[Source, StoredManifest]:
-        """The same for a manifest."""
-        *mirrors, (_, origin) = self.all()
-        for _, mirror in mirrors:
-            try:
-                return Source.MIRROR, await mirror.manifest_get(reference)
-            except (Cancelled, NotFound) as error:
-                if isinstance(error, Cancelled):
-                    raise
-            except WasmholdError as error:
-                await self.passed_over(mirror, error)
-        return Source.ORIGIN, await origin.manifest_get(reference)
+        async def get(registry: RemoteRepository, source: Source) -> tuple[Source, StoredManifest]:
+            return source, await registry.manifest_get(reference)
+
+        found = await self.first(get)
+        assert found is not None, "who has it not raises"
+        return found
+
+    async def blob_size(self, digest: Digest) -> int | None:
+        return await self.first(lambda registry, _: registry.blob_size(digest))
+
+    async def blob_start(self, digest: Digest, size: int) -> bytes:
+        """The first bytes, not verified."""
+        found = await self.first(lambda registry, _: registry.blob_start(digest, size))
+        assert found is not None, "who has it not raises"
+        return found

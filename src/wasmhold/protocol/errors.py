@@ -75,6 +75,10 @@ class RemoteError(WasmholdError):
         return frozenset(entry.code for entry in self.answers)
 
 
+class RateLimited(RemoteError):
+    """It answered 429; `retry_after_s` is its wish."""
+
+
 def plain_words(text: object) -> str:
     """What a stranger says, fit for a terminal: one line, no control characters, not long."""
     if not isinstance(text, str):
@@ -94,4 +98,5 @@ def read_error(response: Response, content: bytes) -> RemoteError:
         entries = []
     text = field(response.fields, b"retry-after") or ""
     seconds = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
-    return RemoteError(response.status, entries, seconds)
+    kind = RateLimited if response.status == 429 else RemoteError
+    return kind(response.status, entries, seconds)

@@ -1,6 +1,6 @@
 """Who the user is to a registry: given, from the environment, or from the files of docker."""
 
-from .auth import Anonymous, Auth, Basic, Bearer, IdentityToken
+from .auth import Anonymous, Auth, Basic, Bearer, IdentityToken, RegistryAuth
 from .sources import Chain, Credentials, GitHubToken, Given
 from .user import UserCredentials
 
@@ -14,5 +14,6 @@ __all__ = [
     "GitHubToken",
     "Given",
     "IdentityToken",
+    "RegistryAuth",
     "UserCredentials",
 ]

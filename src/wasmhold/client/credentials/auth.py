@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +33,18 @@ class IdentityToken:
 
 
 Auth: TypeAlias = Anonymous | Basic | Bearer | IdentityToken
+
+ACCOUNT: Final = "<token>"  # the user's name where the password is a token
+
+
+class RegistryAuth:
+    """The kinds of credentials by one name: ``RegistryAuth.Basic("user", "password")``."""
+
+    Anonymous: Final = Anonymous()
+    Basic: Final = Basic
+    Bearer: Final = Bearer
+
+    @staticmethod
+    def of(user: str, password: str) -> Auth:
+        """Those of a user and password; without a user, or with ``<token>``, that of a token."""
+        return Basic(user, password) if user not in ("", ACCOUNT) else Bearer(password)
