@@ -53,7 +53,7 @@ def test_what_is_pushed_in_a_format_is_pulled_again(name, file):
     assert Path("again.wasm").read_bytes() == Path(file).read_bytes()
     child = ("--platform", "wasip1/wasm") if name == "image" else ()
     told = done("inspect", "oci:layout:1", *child, "--json").json
-    assert told["format"] == {"zlayer": "cncf", "image": None}.get(name, name)
+    assert told["format"] == {"zlayer": "cncf"}.get(name, name)
     if name in ("compat", "image", "runwasi"):
         assert (told["kind"], told["platform"]) == ("image", "wasip1/wasm")
 
@@ -200,6 +200,26 @@ def test_a_conversion_names_its_base_and_takes_the_options_of_a_push(host):
     done("convert", f"{host}/c/app@{root}", f"{host}/c/app:runwasi", "--to", "runwasi")
     found = manifest(f"{host}/c/app:runwasi")
     assert found["annotations"][f"{BASE}.name"] == f"{host}/c/app"
+
+
+@covers("CW-101", "WO-132")
+def test_where_a_format_is_demanded_the_error_names_the_command_that_writes_it():
+    by_hand = ("--format", "files", "--media-type", "application/wasm")
+    done("push", "app.wasm", "oci:layout:1", *by_hand)
+    ran = wasmhold("inspect", "oci:layout:1", "--expect", "cncf")
+    assert ran.status == 1
+    assert "Format:        generic" in ran.lines
+    assert "oci:layout:1 is not in the format cncf: it is generic" in ran.err
+    assert "`wasmhold convert oci:layout:1 DESTINATION --to cncf`" in ran.err
+    done("convert", "oci:layout:1", "oci:layout:2", "--to", "cncf")
+    done("inspect", "oci:layout:2", "--expect", "cncf")
+    done("convert", "oci:layout:1", "oci:layout:3", "--to", "image")
+    done("inspect", "oci:layout:3", "--expect", "image")
+    Path("notes.txt").write_text("hi")
+    done("push", "notes.txt", "oci:layout:4")
+    ran = wasmhold("inspect", "oci:layout:4", "--expect", "compat")
+    assert ran.status == 1
+    assert "is not in the format compat: it is artifact" in ran.err
 
 
 def test_a_conversion_that_cannot_be():

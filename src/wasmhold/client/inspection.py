@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..artifact import Format, Kind, WasmConfig, detect, how_to_read, wasm_errors
+from ..artifact import Confidence, Format, Kind, WasmConfig, detect, how_to_read, wasm_errors
 from ..artifact.media_types import CNCF_CONFIG, IMAGE_CONFIGS, WASM_COMPONENT, WASM_MODULE
 from ..artifact.reading import Form
 from ..artifact.wasi import imports_wasi, wasi_release
@@ -145,11 +145,15 @@ async def inspect_artifact(
     which: Which,
     *,
     download: bool = False,
+    of_wasm: bool = False,
 ) -> Inspection:
-    """What a place holds; an index itself, unless a platform is chosen."""
+    """What a place holds.
+
+    An index itself, unless a platform is chosen, or with `of_wasm` what a pull would take of it.
+    """
     root, manifest = await read_manifest(repository, place.required())
     found = Found(root, manifest, detect(manifest))
-    if not manifest.is_index or which.platform is not None:
+    if not manifest.is_index or which.platform is not None or of_wasm:
         _, found = await find_wasm(repository, place.required(), runtime, which)
     manifest, kind = found.manifest, found.kind
     inside = _Inside()
@@ -164,10 +168,9 @@ async def inspect_artifact(
         with wasm_errors(str(place)):
             await fetch(repository, layer, reader.feed, runtime, nobody)
             inside = _of_binary(reader.finish(), str(place))
-    is_wasm = kind.format not in _NO_WASM
     return Inspection(
         inside.kind or _kind_of(manifest, kind),
-        format=str(kind.format.value) if is_wasm else None,
+        format=kind.format.value if _is_wasm(kind) else None,
         wasi=inside.wasi,
         reference=str(place),
         digest=str(found.descriptor.digest),
@@ -184,6 +187,12 @@ async def inspect_artifact(
         tags=await _tags(repository),
         referrers=await _referrers(repository, found.descriptor),
     )
+
+
+def _is_wasm(kind: Kind) -> bool:
+    """An image is, where its platform says so."""
+    is_marked = kind.format is Format.IMAGE and kind.confidence is Confidence.CERTAIN
+    return is_marked or kind.format not in _NO_WASM
 
 
 def _one_layer(manifest: Manifest, kind: Kind) -> Descriptor | None:

@@ -179,15 +179,28 @@ class Verbs:
             return descriptor
 
     async def inspect(
-        self, place: AnyPlace, *, platform: str | None = None, download: bool = False
+        self,
+        place: AnyPlace,
+        *,
+        platform: str | None = None,
+        download: bool = False,
+        of_wasm: bool = False,
     ) -> Inspection:
-        """What a place holds; with `download` also what only the bytes of the layer tell."""
+        """What a place holds; with `download` also what only the bytes of the layer tell.
+
+        `of_wasm`: of an index what a pull would take.
+        """
         from .inspection import inspect_artifact
         from .pull import Which
 
         async with self._reading(place) as (repository, at):
             return await inspect_artifact(
-                repository, at, self._runtime, Which(platform=platform), download=download
+                repository,
+                at,
+                self._runtime,
+                Which(platform=platform),
+                download=download,
+                of_wasm=of_wasm,
             )
 
     async def inspect_file(self, path: str) -> Inspection:

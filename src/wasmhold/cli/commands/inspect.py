@@ -4,37 +4,69 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
+from ...artifact.kind import Format
 from ..calling import JSON, Call, ClientCommand
+from ..group import CommandFailed
 from ..words import plain, size
 
 if TYPE_CHECKING:
     from ...client.inspection import Inspection
 
 
+# What `convert` writes; an artifact of zlayer has the format cncf.
+_WRITTEN: Final = tuple(
+    one.value
+    for one in (
+        Format.CNCF,
+        Format.WASM_TO_OCI,
+        Format.COMPAT,
+        Format.IMAGE,
+        Format.SOLO,
+        Format.RUNWASI,
+    )
+)
+
+
 @click.command(cls=ClientCommand, short_help="say what a file or a place holds")
 @click.argument("what", metavar="FILE|PLACE")
 @click.option("--platform", metavar="OS/ARCH", help="Which manifest of an index.")
 @click.option("--download", is_flag=True, help="Read the WebAssembly too, for what only it tells.")
+@click.option(
+    "--expect",
+    metavar="FORMAT",
+    type=click.Choice(_WRITTEN),
+    help="End with 1 where the WebAssembly of PLACE has another format.",
+)
 @JSON
 @click.pass_obj
-def inspect(call: Call, what: str, platform: str | None, download: bool, as_json: bool) -> None:
+def inspect(
+    call: Call, what: str, platform: str | None, download: bool, expect: str | None, as_json: bool
+) -> None:
     """Say what FILE or PLACE holds: kind, format, imports, exports, tags, referrers.
 
     What is a file here is taken as a file.
     """
-    if os.path.isfile(what):
+    if expect is None and os.path.isfile(what):
         found = call.client.inspect_file(what)
     else:
-        found = call.client.inspect(call.place(what), platform=platform, download=download)
+        found = call.client.inspect(
+            call.place(what), platform=platform, download=download, of_wasm=expect is not None
+        )
     if as_json:
         call.show(found.to_json())
     else:
         for line in _lines(found):
             click.echo(line)
+    if expect is not None and found.format != expect:
+        has = found.format or found.kind or "no format that is known"
+        raise CommandFailed(
+            f"{what} is not in the format {expect}: it is {has}",
+            f"`wasmhold convert {what} DESTINATION --to {expect}` writes it so",
+        )
 
 
 def _lines(found: Inspection) -> Iterator[str]:
