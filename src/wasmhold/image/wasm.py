@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from ..artifact import ArtifactType, WasiVersion, WasmArtifactInfo, extract_wasm_info
 from ..artifact.artifact_type import is_wasm_config
 from ..artifact.children import child_by_artifact_type, child_by_platform
-from ..artifact.media_types import IMAGE_CONFIGS
 from ..artifact.wasi import detect_wasi_version
 from ..artifact.wasm_info import choose_layer, with_binary, with_config, with_start
 from ..client.output import new_file, target_of
@@ -94,10 +93,9 @@ async def _ask(puller: Puller, call: Call, manifest: PulledManifest) -> WasmArti
 
 
 def _is_told(config: Descriptor, info: WasmArtifactInfo) -> bool:
-    """Whether a config may say something: that of a container has no more than its platform."""
-    is_wasm = is_wasm_config(config.media_type)
-    is_image = config.media_type in IMAGE_CONFIGS and info.wasi_version is WasiVersion.Unknown
-    return (is_wasm or is_image) and _EMPTY < config.size <= limits.MANIFEST
+    """Whether a config may say something: one of another type at most the version."""
+    is_asked = info.wasi_version is WasiVersion.Unknown or is_wasm_config(config.media_type)
+    return is_asked and _EMPTY < config.size <= limits.MANIFEST
 
 
 def _info(manifest: PulledManifest, layer: int | None = None) -> WasmArtifactInfo | None:
