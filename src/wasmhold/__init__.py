@@ -1,3 +1,108 @@
-"""wasmhold: the OCI registry and toolkit for WebAssembly."""
+"""wasmhold: the OCI registry and toolkit for WebAssembly.
+
+The names below are those of the library that many need; each is imported when it is asked for, so
+that importing this costs nothing.
+"""
+
+from importlib import import_module
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .artifact import ArtifactType as ArtifactType
+    from .artifact import WasiVersion as WasiVersion
+    from .artifact import WasmArtifactInfo as WasmArtifactInfo
+    from .artifact import WasmBinaryInfo as WasmBinaryInfo
+    from .artifact import binary_info as binary_info
+    from .artifact import detect_artifact_type as detect_artifact_type
+    from .artifact import detect_wasi_version as detect_wasi_version
+    from .artifact import extract_wasm_info as extract_wasm_info
+    from .artifact import zlayer_kind as zlayer_kind
+    from .client.caches.blob_cache import BlobCache as BlobCache
+    from .client.caches.port import Cache as Cache
+    from .client.credentials import RegistryAuth as RegistryAuth
+    from .client.credentials import UserCredentials as UserCredentials
+    from .client.platforms import NoMatchingPlatform as NoMatchingPlatform
+    from .client.platforms import Platform as Platform
+    from .image.asynchronous import ImagePuller as ImagePuller
+    from .image.config import ImageConfig as ImageConfig
+    from .image.config import ImageHealthcheck as ImageHealthcheck
+    from .image.errors import AmbiguousReference as AmbiguousReference
+    from .image.errors import AuthFailed as AuthFailed
+    from .image.errors import DigestMismatch as DigestMismatch
+    from .image.errors import ImageNotFound as ImageNotFound
+    from .image.errors import InvalidDigest as InvalidDigest
+    from .image.errors import InvalidReference as InvalidReference
+    from .image.errors import NotFound as NotFound
+    from .image.errors import NotWasm as NotWasm
+    from .image.errors import PullCancelled as PullCancelled
+    from .image.errors import RateLimited as RateLimited
+    from .image.errors import RegistryError as RegistryError
+    from .image.errors import RemoteError as RemoteError
+    from .image.errors import SizeMismatch as SizeMismatch
+    from .image.errors import UnsupportedManifest as UnsupportedManifest
+    from .image.layer import Layer as Layer
+    from .image.manifests import PulledManifest as PulledManifest
+    from .image.policy import PullPolicy as PullPolicy
+    from .image.policy import SourcePolicy as SourcePolicy
+    from .image.push_errors import PushError as PushError
+    from .image.reference import ImageReference as ImageReference
+    from .image.reference import is_mutable_tag as is_mutable_tag
+    from .oci.descriptor import Descriptor as Descriptor
+    from .oci.digest import Digest as Digest
+    from .oci.manifest import Manifest as Manifest
+    from .wasm import is_wasm as is_wasm
+
+# Each module, and the names that are imported from it.
+_NAMES = {
+    "artifact": (
+        "ArtifactType",
+        "WasiVersion",
+        "WasmArtifactInfo",
+        "WasmBinaryInfo",
+        "binary_info",
+        "detect_artifact_type",
+        "detect_wasi_version",
+        "extract_wasm_info",
+        "zlayer_kind",
+    ),
+    "client.caches.blob_cache": ("BlobCache",),
+    "client.caches.port": ("Cache",),
+    "client.credentials": ("RegistryAuth", "UserCredentials"),
+    "client.platforms": ("NoMatchingPlatform", "Platform"),
+    "image.asynchronous": ("ImagePuller",),
+    "image.config": ("ImageConfig", "ImageHealthcheck"),
+    "image.errors": (
+        "AmbiguousReference",
+        "AuthFailed",
+        "DigestMismatch",
+        "ImageNotFound",
+        "InvalidDigest",
+        "InvalidReference",
+        "NotFound",
+        "NotWasm",
+        "PullCancelled",
+        "RateLimited",
+        "RegistryError",
+        "RemoteError",
+        "SizeMismatch",
+        "UnsupportedManifest",
+    ),
+    "image.layer": ("Layer",),
+    "image.manifests": ("PulledManifest",),
+    "image.policy": ("PullPolicy", "SourcePolicy"),
+    "image.push_errors": ("PushError",),
+    "image.reference": ("ImageReference", "is_mutable_tag"),
+    "oci.descriptor": ("Descriptor",),
+    "oci.digest": ("Digest",),
+    "oci.manifest": ("Manifest",),
+    "wasm": ("is_wasm",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _NAMES.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The client for programs without an event loop: every method of `wasmhold.client`, blocking.
+"""For programs without an event loop: every method of `wasmhold.client`, blocking; pullers too.
 
 Made from that one, not written again.  Any number of threads may use one client.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from importlib import import_module
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from .client.events import Listener, nobody
 from .client.place import Place
@@ -17,8 +18,27 @@ from .client.settings import Settings
 from .client.verbs import AnyPlace, Verbs, warn_user
 from .ports.runtime import run
 
+if TYPE_CHECKING:
+    from .client.caches.blob_cache import BlobCache as BlobCache
+    from .client.credentials import RegistryAuth as RegistryAuth
+    from .image.blocking import ImagePuller as ImagePuller
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+# What a client of places does without is imported when it is asked for.
+_PLACES: Final = {
+    "BlobCache": "client.caches.blob_cache",
+    "ImagePuller": "image.blocking",
+    "RegistryAuth": "client.credentials",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _PLACES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{module}", __package__), name)
 
 
 def _blocking(

@@ -1,10 +1,58 @@
-"""What a puller raises beside the errors of registries, and names by which others know errors."""
+"""What a puller raises beside the errors of registries, and names by which others know errors.
+
+There is one tree, of `wasmhold.oci.errors`.  The names are those of zlayer-registry:
+
+    RegistryError          all of it
+    NotFound, AuthFailed, DigestMismatch, NotWasm   are theirs and ours
+    InvalidReference       what breaks a grammar; `reason`, `text` and `span` say where
+    InvalidDigest          of a digest
+    SizeMismatch           more or fewer bytes than the descriptor says
+    PullCancelled          `cancel()` was called; a task that is cancelled raises CancelledError
+    RemoteError            a registry's refusal, RateLimited that with 429
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..oci.errors import Ambiguous, Fault, ManifestInvalid, NotFound
+from ..oci.errors import (
+    Ambiguous,
+    AuthFailed,
+    Cancelled,
+    DigestInvalid,
+    DigestMismatch,
+    Fault,
+    InputError,
+    ManifestInvalid,
+    NotFound,
+    NotWasm,
+    SizeInvalid,
+    WasmholdError,
+)
+from ..protocol.errors import RateLimited, RemoteError
+
+RegistryError = WasmholdError
+InvalidReference = InputError
+InvalidDigest = DigestInvalid
+SizeMismatch = SizeInvalid
+PullCancelled = Cancelled
+
+__all__ = [
+    "AmbiguousReference",
+    "AuthFailed",
+    "DigestMismatch",
+    "ImageNotFound",
+    "InvalidDigest",
+    "InvalidReference",
+    "NotFound",
+    "NotWasm",
+    "PullCancelled",
+    "RateLimited",
+    "RegistryError",
+    "RemoteError",
+    "SizeMismatch",
+    "UnsupportedManifest",
+]
 
 
 class ImageNotFound(NotFound):
