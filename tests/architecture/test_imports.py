@@ -48,7 +48,9 @@ MAY_ALSO_IMPORT = {
     "client/caches/shared.py": {"stores"},
 }
 # Beside the commands: what takes long to import, and most who import its module never need.
-LAZY = {"client/transport/http.py", "client/opening.py", "client/verbs.py"}
+LAZY = {
+    "client/transport/http.py", "client/opening.py", "client/verbs.py", "client/caches/shared.py",
+}
 # Each dependency has one door.
 DOORS = {
     "granian": "servers/granian.py",

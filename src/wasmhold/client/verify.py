@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from ..oci import limits
@@ -36,6 +36,25 @@ async def pour(
                 raise SizeInvalid(descriptor.size, size)
             # One way to a thread for both.
             await runtime.offload(_take, running, write, chunk)
+    _check_end(descriptor, running, size)
+
+
+async def verified(
+    source: BlobSource, descriptor: Descriptor, runtime: Runtime
+) -> AsyncGenerator[bytes, None]:
+    """Every chunk of `source`, for who takes chunks; raises as `pour`, at the end at the latest."""
+    running, size = hasher(descriptor.digest.algorithm), 0
+    async with aclosing(await source.open(0)) as body:
+        async for chunk in body:
+            size += len(chunk)
+            if size > descriptor.size:
+                raise SizeInvalid(descriptor.size, size)
+            await runtime.offload(running.update, chunk)
+            yield chunk
+    _check_end(descriptor, running, size)
+
+
+def _check_end(descriptor: Descriptor, running: Hasher, size: int) -> None:
     if size != descriptor.size:
         raise SizeInvalid(descriptor.size, size)
     if running.hexdigest() != descriptor.digest.encoded:

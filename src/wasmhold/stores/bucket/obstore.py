@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from heapq import nsmallest
@@ -332,14 +332,15 @@ class ObstoreBucket:
         size, stream = await self._runtime.offload(self._open, self._prefix + key, {})
         return size, self._read(stream)
 
-    async def read_data(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
+    async def read_data(self, key: str, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         if start == stop:
             return
         options: GetOptions = {"range": (start, stop)}
         _, stream = await self._runtime.offload(self._open, self._prefix + key, options)
-        async for chunk in self._read(stream):
-            for at in range(0, len(chunk), PIECE):
-                yield chunk[at : at + PIECE]
+        async with aclosing(self._read(stream)) as chunks:
+            async for chunk in chunks:
+                for at in range(0, len(chunk), PIECE):
+                    yield chunk[at : at + PIECE]
 
     def _open(self, path: str, options: GetOptions) -> tuple[int, BytesStream]:
         with self._reads():
