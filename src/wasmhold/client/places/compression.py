@@ -68,6 +68,11 @@ def _zstd() -> Any:
     raise MissingExtraError("zstd")
 
 
+def check_zstd() -> None:
+    """Raises MissingExtraError where there is none."""
+    _zstd()
+
+
 @contextmanager
 def reading(kind: str, file: IO[bytes]) -> Iterator[Reader]:
     """What `file` holds, uncompressed: all members of a gzip, all frames of zstd.
