@@ -163,15 +163,6 @@ def test_a_wit_package_is_a_file():
     assert done("inspect", PLACE, "--json", "--download").json["kind"] == "wit-package"
 
 
-@covers("CW-081")
-def test_a_spin_application_names_its_files():
-    spin = "application/vnd.fermyon.spin.application.v1+config"
-    artifact((IMAGE, b"{}"), (spin, b"{}"), (OLD_WASM, MODULE, "one"))
-    ran = refused()
-    assert ran.status == 1
-    assert "is a Spin application of several files: one" in ran.err
-
-
 @covers("CW-004")
 def test_side_layers_of_a_cncf_artifact_are_left_out_when_that_is_allowed():
     side = "application/vnd.wassette.policy+yaml"

@@ -17,11 +17,12 @@ from ..oci.manifest import Manifest
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from ..wasm import Binary, BinaryKind, Reader, WasmError, read_producers, read_text
+from .application import read_application
 from .events import nobody
 from .local import read_file
-from .output import fetch
+from .output import fetch, read_small
 from .place import Place
-from .pull import Found, Which, find_wasm, read_manifest, read_small
+from .pull import Found, Which, find_wasm, read_manifest
 
 _KINDS: Final = {
     "application/vnd.cncf.helm.config.v1+json": "chart",
@@ -53,6 +54,7 @@ class Inspection:
               policy or artifact
     format    how WebAssembly is put into it; None when it is none
     wasi      wasip1, wasip2, wasip3
+    components of a Spin application
     """
 
     kind: str | None
@@ -72,6 +74,7 @@ class Inspection:
     metadata: Mapping[str, str] | None = None
     tags: Sequence[str] | None = None
     referrers: Sequence[Descriptor] | None = None
+    components: Sequence[str] | None = None
 
     def to_json(self) -> dict[str, object]:
         """The document of ``inspect --json``; every member is always there."""
@@ -95,6 +98,7 @@ class Inspection:
             "metadata": None if self.metadata is None else dict(self.metadata),
             "tags": _list(self.tags),
             "referrers": _json(self.referrers),
+            "components": _list(self.components),
         }
 
 
@@ -186,7 +190,22 @@ async def inspect_artifact(
         metadata=inside.metadata,
         tags=await _tags(repository),
         referrers=await _referrers(repository, found.descriptor),
+        components=await _components(repository, manifest, kind, runtime),
     )
+
+
+async def _components(
+    repository: Repository, manifest: Manifest, kind: Kind, runtime: ClientRuntime
+) -> Sequence[str] | None:
+    """The names of those of a Spin application; None for anything else, or what cannot be read."""
+    if kind.format is not Format.SPIN:
+        return None
+    try:
+        reading = how_to_read(manifest, kind)
+        _, application = await read_application(repository, reading, runtime)
+    except ArtifactInvalid:
+        return None
+    return application.components
 
 
 def _is_wasm(kind: Kind) -> bool:
@@ -213,6 +232,8 @@ def _kind_of(manifest: Manifest, kind: Kind) -> str | None:
             return _KINDS[name]
     if kind.format is Format.SIGNATURE:
         return "signature"
+    if kind.format is Format.SPIN:
+        return "artifact"
     if kind.format in (Format.IMAGE, Format.COMPAT, Format.RUNWASI):
         return "image"
     return "artifact" if kind.format in _NO_WASM else None

@@ -7,11 +7,12 @@ import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from ..oci import limits
 from ..oci.descriptor import Descriptor
 from ..oci.errors import ArtifactInvalid, DigestMismatch, SizeInvalid, WasmholdError
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime, Runtime
-from .events import Finished, Listener, Side, Started
+from .events import Finished, Listener, Side, Started, nobody
 from .failure import CopyFailed
 from .places.files import Folder, translated
 from .reader import Reader
@@ -57,6 +58,15 @@ async def fetch_file(
     """
     async with new_file(path, mode, runtime) as write:
         await fetch(source, descriptor, write, runtime, listener)
+
+
+async def read_small(source: Repository, descriptor: Descriptor, runtime: ClientRuntime) -> bytes:
+    """A config: a blob that is known to be small.  Raises ArtifactInvalid for a large one."""
+    if descriptor.size > limits.MANIFEST:
+        raise ArtifactInvalid(f"{source.place}: a config of {descriptor.size} bytes is not read")
+    content = bytearray()
+    await fetch(source, descriptor, content.extend, runtime, nobody)
+    return bytes(content)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Final
 from ..artifact import (
     Confidence,
     Form,
+    Format,
     Kind,
     Reading,
     candidates,
@@ -31,9 +32,10 @@ from ..oci.errors import ArtifactInvalid, TooLarge
 from ..oci.manifest import Manifest, parse_manifest
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
+from .application import pull_application, read_application
 from .events import Listener, Side, nobody
 from .failure import blamed
-from .output import fetch, new_file, safe_title, target_of
+from .output import fetch, new_file, read_small, safe_title, target_of
 from .places.files import Folder
 from .platforms import Platform
 from .unpack import unpack_wasm
@@ -87,15 +89,6 @@ async def read_manifest(source: Repository, reference: str | Digest) -> tuple[De
         stored = await source.manifest_get(reference)
         manifest = parse_manifest(stored.content, stored.media_type)
         return Descriptor(stored.media_type, stored.digest, len(stored.content)), manifest
-
-
-async def read_small(source: Repository, descriptor: Descriptor, runtime: ClientRuntime) -> bytes:
-    """A config: a blob that is known to be small.  Raises ArtifactInvalid for a large one."""
-    if descriptor.size > limits.MANIFEST:
-        raise ArtifactInvalid(f"{source.place}: a config of {descriptor.size} bytes is not read")
-    content = bytearray()
-    await fetch(source, descriptor, content.extend, runtime, nobody)
-    return bytes(content)
 
 
 async def find_wasm(
@@ -193,10 +186,12 @@ async def choose_wasm(
         extra_layers=which.extra_layers,
     )
     if reading.form is Form.APPLICATION:
-        titles = ", ".join(
-            layer.annotations.get(TITLE, str(layer.digest)) for layer in reading.layers
+        _, application = await read_application(source, reading, runtime)
+        components = ", ".join(application.components) or "none"
+        raise ArtifactInvalid(
+            f"{name} is a Spin application, its components: {components}; --out-dir DIR writes all "
+            "of it, --layer N one component"
         )
-        raise ArtifactInvalid(f"{name} is a Spin application of several files: {titles}")
     return root, found, reading
 
 
@@ -233,10 +228,16 @@ async def pull_folder(
 ) -> Pulled:
     """All layers that have a title, as files of these names below `folder`; none leaves it.
 
-    Nothing gets its name before all are verified.  Raises ArtifactInvalid where no layer has a
+    Of a Spin application all that it names.  Nothing gets its name before it is verified, layers
+    with titles not before all are.  Raises ArtifactInvalid where no layer has a
     title, or one is no name of a file; CopyFailed; Cancelled.
     """
     root, found = await _no_index(source, reference, runtime, which)
+    if found.kind.format is Format.SPIN:
+        reading = how_to_read(found.manifest, found.kind, name=name)
+        names = await pull_application(source, reading, folder, name, runtime, listener)
+        paths = tuple(os.path.join(folder, path) for path in names)
+        return Pulled(root, found.kind, found.manifest.layers, paths)
     layers = {}
     for layer in found.manifest.layers:
         title = layer.annotations.get(TITLE)

@@ -1,4 +1,4 @@
-"""The one WebAssembly file in an image's layer; nothing else of the archive is ever written."""
+"""Files in archives that were fetched, within bounds; nothing of an archive is ever named by it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .places import compression
 _UNPACKED: Final = 256 * MIB  # bytes of the whole archive (CW-083)
 _MEMBERS: Final = 10_000
 _PIECE: Final = MIB
+_LAYER: Final = "the image's last layer"
 
 
 def unpack_wasm(packed: IO[bytes], entry: str | None, write: Callable[[bytes], object]) -> None:
@@ -23,42 +24,59 @@ def unpack_wasm(packed: IO[bytes], entry: str | None, write: Callable[[bytes], o
     Links are not followed.  Raises ArtifactInvalid for what is no tar, too large, or has no one
     WebAssembly file; what `write` raises.
     """
+    with _unpacking(packed, _LAYER) as found:
+        wanted = wasm_file([member.name for _, member in found], entry)
+    with _unpacking(packed, _LAYER) as found:
+        for archive, member in found:
+            if member.name == wanted:
+                for piece in _pieces(archive, member):
+                    write(piece)
+                return
+
+
+def read_files(packed: IO[bytes], what: str) -> Iterator[Iterator[bytes]]:
+    """The content of each regular file in an archive, to be read before the next one.
+
+    `what` is how errors call it.  Raises ArtifactInvalid for what is no tar, or too large.
+    """
+    with _unpacking(packed, what) as found:
+        for archive, member in found:
+            yield _pieces(archive, member)
+
+
+def _pieces(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    content = archive.extractfile(member)
+    while content is not None and (piece := content.read(_PIECE)):
+        yield piece
+
+
+@contextmanager
+def _unpacking(
+    packed: IO[bytes], what: str
+) -> Iterator[Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]]:
+    """The regular files of the archive, one after the other."""
     try:
-        with _members(packed) as found:
-            wanted = wasm_file([member.name for _, member in found], entry)
-        with _members(packed) as found:
-            for archive, member in found:
-                if member.name == wanted:
-                    content = archive.extractfile(member)
-                    while content is not None and (piece := content.read(_PIECE)):
-                        write(piece)
-                    return
+        packed.seek(0)
+        kind = compression.of_content(packed.read(4))
+        packed.seek(0)
+        if kind is None:
+            yield _regular(_Bounded(packed, what), what)
+            return
+        with compression.reading(kind, packed) as reader:
+            yield _regular(_Bounded(reader, what), what)
     except WasmholdError:
         raise
     except Exception as error:
         if not (isinstance(error, tarfile.TarError) or compression.broken(error)):
             raise
-        raise ArtifactInvalid(f"the image's last layer cannot be unpacked: {error}") from None
+        raise ArtifactInvalid(f"{what} cannot be unpacked: {error}") from None
 
 
-@contextmanager
-def _members(packed: IO[bytes]) -> Iterator[Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]]:
-    """The regular files of the archive, one after the other."""
-    packed.seek(0)
-    kind = compression.of_content(packed.read(4))
-    packed.seek(0)
-    if kind is None:
-        yield _regular(_Bounded(packed))
-        return
-    with compression.reading(kind, packed) as reader:
-        yield _regular(_Bounded(reader))
-
-
-def _regular(content: _Bounded) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+def _regular(content: _Bounded, what: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
     with tarfile.open(fileobj=cast(IO[bytes], content), mode="r|") as archive:
         for count, member in enumerate(archive):
             if count >= _MEMBERS:
-                raise ArtifactInvalid(f"the image's last layer has more than {_MEMBERS} entries")
+                raise ArtifactInvalid(f"{what} has more than {_MEMBERS} entries")
             if member.isreg() and not member.issparse():
                 yield archive, member
 
@@ -66,12 +84,12 @@ def _regular(content: _Bounded) -> Iterator[tuple[tarfile.TarFile, tarfile.TarIn
 class _Bounded:
     """Ends with an error what would unpack to too much."""
 
-    def __init__(self, reader: compression.Reader) -> None:
-        self._reader, self._left = reader, _UNPACKED
+    def __init__(self, reader: compression.Reader, what: str) -> None:
+        self._reader, self._what, self._left = reader, what, _UNPACKED
 
     def read(self, size: int) -> bytes:
         piece = self._reader.read(size)
         self._left -= len(piece)
         if self._left < 0:
-            raise ArtifactInvalid(f"the image's last layer unpacks to more than {_UNPACKED} bytes")
+            raise ArtifactInvalid(f"{self._what} unpacks to more than {_UNPACKED} bytes")
         return piece

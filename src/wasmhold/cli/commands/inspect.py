@@ -86,6 +86,7 @@ def _lines(found: Inspection) -> Iterator[str]:
             yield f"{name + ':':<15}{plain(value)}"
     lists = {
         "Layers": [f"{of.digest}  {size(of.size)}, {of.media_type}" for of in found.layers or ()],
+        "Components": found.components or (),
         "Annotations": [f"{key}={value}" for key, value in (found.annotations or {}).items()],
         "Imports": found.imports or (),
         "Exports": found.exports or (),

@@ -8,6 +8,7 @@ import click
 
 from ...client.pull import Which
 from ..calling import JSON, Call, ClientCommand
+from ..group import WrongUse
 from ..results import say_pulled
 
 
@@ -19,6 +20,9 @@ from ..results import say_pulled
     metavar="FILE|DIR",
     help="A file for the WebAssembly, or a folder (or NAME/) for all layers with a title.  "
     "[default: NAME.wasm here]",
+)
+@click.option(
+    "--out-dir", metavar="DIR", help="The same as -o DIR/: of a Spin application, all of it."
 )
 @click.option("--platform", metavar="OS/ARCH", help="Which manifest of an index.")
 @click.option("--layer", metavar="N", type=click.IntRange(min=0), help="Which Wasm layer.")
@@ -32,6 +36,7 @@ def pull(
     call: Call,
     place: str,
     output: str | None,
+    out_dir: str | None,
     platform: str | None,
     layer: int | None,
     title: str | None,
@@ -44,7 +49,11 @@ def pull(
     """
     at = call.place(place)
     which = Which(platform, layer, title, allow_extra_layers)
-    if output is None:
+    if out_dir is not None:
+        if output is not None:
+            raise WrongUse("--output and --out-dir do not go together")
+        output = os.path.join(out_dir, "")
+    elif output is None:
         output = f"{at.name.rpartition('/')[2] or 'module'}.wasm"
     if output.endswith("/") or os.path.isdir(output):
         pulled = call.client.pull_folder(at, output, which)
