@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
+from urllib.parse import urlsplit
 
 from tests.client.remotes import Client
+from wasmhold.client.opening import Opener
+from wasmhold.client.transport import Answer, HttpTransport
 from wasmhold.oci import media_types
 from wasmhold.oci.descriptor import Descriptor
+from wasmhold.oci.errors import Unreachable
 from wasmhold.ports.repository import Repository
 from wasmhold.ports.runtime import run
 from wasmhold.ports.store import StoredManifest
 from wasmhold.testing import Proxy, Registry
-from wasmhold.testing.repository_suite import document, image, index, named, push
+from wasmhold.testing.repository_suite import document, image, named, push
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONTENTS = [b"base" * 1000, b"middle" * 1000, b"top" * 1000]
@@ -79,6 +84,48 @@ class Hub:
         self._client.transport.close()
 
 
+class Routed(HttpTransport):
+    """Sends what is for a host to the registry that plays it; nobody else can be reached.
+
+    `asked` has host, method and endpoint of each request, also of those that went nowhere.
+    """
+
+    def __init__(self, routes: dict[str, str]) -> None:
+        super().__init__()
+        self.routes = routes
+        self.asked: list[str] = []
+
+    def request(self, method, url, fields=(), body=None, *, follow=False) -> Answer:
+        there = urlsplit(url)
+        self.asked.append(f"{there.netloc} {method} {there.path.rsplit('/', 2)[1]}")
+        if there.netloc not in self.routes:
+            raise Unreachable(there.netloc, "it is down", retryable=False)
+        url = there._replace(scheme="http", netloc=self.routes[there.netloc]).geturl()
+        return super().request(method, url, fields, body, follow=follow)
+
+    def speaks_tls(self, host, port):
+        raise AssertionError("a route is no host of this machine")
+
+    def close(self) -> None:
+        """Several clients use it, one after the other."""
+
+    def taken(self) -> list[str]:
+        """What was asked since this was last called."""
+        asked, self.asked = self.asked, []
+        return asked
+
+
+@contextmanager
+def routed(monkeypatch, **routes: str) -> Iterator[Routed]:
+    """All clients use it; a dot of a host's name is written ``_``."""
+    transport = Routed({name.replace("_", "."): host for name, host in routes.items()})
+    made = cached_property(lambda opener: transport)
+    made.__set_name__(Opener, "transport")
+    monkeypatch.setattr(Opener, "transport", made)
+    yield transport
+    HttpTransport.close(transport)
+
+
 @contextmanager
 def hub(**options: object) -> Iterator[Hub]:
     with Registry(**options) as registry, Proxy(registry.host) as proxy:
@@ -87,6 +134,3 @@ def hub(**options: object) -> Iterator[Hub]:
             yield made
         finally:
             made.close()
-
-
-__all__ = ["CONTENTS", "Hub", "hub", "index", "index_of", "on", "put_image", "put_index"]
