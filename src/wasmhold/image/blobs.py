@@ -19,7 +19,9 @@ from ..oci.errors import (
     Cancelled,
     Denied,
     OutOfSpace,
+    SizeInvalid,
     StoreUnavailable,
+    WasmholdError,
 )
 from ..ports.body import read_start
 from .call import Call
@@ -154,22 +156,35 @@ class Blobs:
                         yield _Near(source, repository)
                         return
             for tier in self._of(source):
-                size = await tier.blob_size(call, digest)
-                stats.asked(source, hit=size is not None)
-                if size is not None:
-                    yield await self._from_cache(call, tier, descriptor)
+                near = await self._from_cache(call, tier, descriptor)
+                stats.asked(source, hit=near is not None)
+                if near is not None:
+                    yield near
                     return
             if source is Source.ORIGIN and call.has_origin:
                 yield await self._from_remote(call, descriptor)
                 return
         raise not_found(call, digest)
 
-    async def _from_cache(self, call: Call, tier: CacheTier, descriptor: Descriptor) -> _Near:
-        near = _Near(tier.source, tier.cache, is_cached=tier is self._own)
-        if not near.is_cached:
-            return await self._moved(call, near, descriptor)
-        await call.tell(BlobSkipped(descriptor.digest, tier.source.value))
-        return near
+    async def _from_cache(
+        self, call: Call, tier: CacheTier, descriptor: Descriptor
+    ) -> _Near | None:
+        """None where the cache has it not, or a shared one gives other bytes, or fails with it."""
+        size = await tier.blob_size(call, descriptor.digest)
+        if size is None:
+            return None
+        if tier is self._own:
+            await call.tell(BlobSkipped(descriptor.digest, tier.source.value))
+            return _Near(tier.source, tier.cache, is_cached=True)
+        try:
+            if size != descriptor.size:
+                raise SizeInvalid(descriptor.size, size)
+            return await self._moved(call, _Near(tier.source, tier.cache), descriptor)
+        except Cancelled:
+            raise
+        except WasmholdError as error:
+            await tier.unreadable(call, error)
+            return None
 
     async def _from_remote(self, call: Call, descriptor: Descriptor) -> _Near:
         """From the first registry that has the right bytes.  Raises what the origin does."""
