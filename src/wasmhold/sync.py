@@ -21,6 +21,7 @@ from .ports.runtime import run
 if TYPE_CHECKING:
     from .client.caches.blob_cache import BlobCache as BlobCache
     from .client.credentials import RegistryAuth as RegistryAuth
+    from .client.local_blocking import LocalRegistry as LocalRegistry
     from .image.blocking import ImagePuller as ImagePuller
 
 P = ParamSpec("P")
@@ -30,6 +31,7 @@ R = TypeVar("R")
 _PLACES: Final = {
     "BlobCache": "client.caches.blob_cache",
     "ImagePuller": "image.blocking",
+    "LocalRegistry": "client.local_blocking",
     "RegistryAuth": "client.credentials",
 }
 

@@ -67,6 +67,16 @@ class BytesBody:
         return
 
 
+class BytesSource:
+    """`ports.repository.BlobSource` of bytes that are in memory already."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def open(self, start: int) -> Body:
+        return BytesBody(self._content[start:])
+
+
 async def read_all(body: Body) -> bytes:
     """All bytes of a body that is known to be small."""
     return b"".join([bytes(chunk) async for chunk in body])

@@ -7,21 +7,19 @@ broke goes on, and tags come last.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
-from ...oci.errors import BlobUnknown, ManifestUnknown, Unsupported
+from ...oci.errors import BlobUnknown, ManifestUnknown
 from ...ports.body import Body, BytesBody
-from ...ports.repository import BlobSource, Repository
 from ...ports.runtime import Runtime
 from ...ports.store import StoredManifest
 from .files import FileBody, translated
+from .read_only import ReadOnly
 
 
 @dataclass(slots=True)
-class Made:
+class Made(ReadOnly):
     """`ports.repository.Repository` that can only be read."""
 
     runtime: Runtime
@@ -46,43 +44,8 @@ class Made:
             return BytesBody(self.contents[digest][start:])
         raise BlobUnknown(self.place, str(digest))
 
-    async def resolve(self, reference: str | Digest) -> Descriptor | None:
-        stored = self.manifests.get(reference) if isinstance(reference, Digest) else None
-        if stored is None:
-            return None
-        return Descriptor(stored.media_type, stored.digest, len(stored.content))
-
     async def manifest_get(self, reference: str | Digest) -> StoredManifest:
         stored = self.manifests.get(reference) if isinstance(reference, Digest) else None
         if stored is None:
             raise ManifestUnknown(self.place, str(reference))
         return stored
-
-    async def referrers(
-        self, subject: Digest, artifact_type: str | None = None
-    ) -> list[Descriptor]:
-        return []
-
-    async def tags(self, after: str = "", limit: int = 1000) -> list[str]:
-        return []
-
-    async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
-        raise Unsupported(f"{self.place} cannot be written to")
-
-    async def blob_mount(self, digest: Digest, source: Repository) -> bool:
-        return False
-
-    async def manifest_put(self, stored: StoredManifest, tags: Sequence[str] = ()) -> None:
-        raise Unsupported(f"{self.place} cannot be written to")
-
-    async def manifest_delete(self, digest: Digest) -> None:
-        raise Unsupported(f"{self.place} cannot be written to")
-
-    async def tag_delete(self, tag: str) -> None:
-        raise Unsupported(f"{self.place} cannot be written to")
-
-    async def flush(self) -> None:
-        return
-
-    async def aclose(self) -> None:
-        return

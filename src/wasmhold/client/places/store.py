@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
@@ -17,7 +18,7 @@ from ...oci.reference import parse_name
 from ...ports.body import Body
 from ...ports.repository import BlobSource, Repository
 from ...ports.runtime import Randomness, Runtime
-from ...ports.store import StoredManifest
+from ...ports.store import Collected, StoredManifest
 from ...protocol.operations import CommitUpload, StartUpload, UploadLocation
 from ...registry.manifests import resolve
 from ...registry.uploads import commit_upload, start_upload
@@ -30,7 +31,7 @@ from ..verify import checked
 from .files import translated
 from .turns import Turns
 
-_PAGE = 1000  # referrers that are asked for at once
+_PAGE = 1000  # things that are asked for at once
 
 
 def _allow(tag: str, current: Digest | None) -> None:
@@ -45,8 +46,16 @@ async def open_store(
     With `create` the directory is made one.  Raises NameInvalid; NameUnknown where it is none;
     StoreUnavailable when its format is not known here.
     """
-    place = f"store:{directory}//{parse_name(name)}"
-    real = await runtime.offload(_found, directory, place, create)
+    parse_name(name)
+    opened = await open_directory(directory, runtime, randomness, create=create)
+    return opened.repository(name)
+
+
+async def open_directory(
+    directory: str, runtime: Runtime, randomness: Randomness, *, create: bool = False
+) -> OpenDirectory:
+    """All that is in a directory that is served, or was.  Raises as `open_store`."""
+    real = await runtime.offload(_found, directory, create)
     turns = Turns(runtime)
     files = NativeFiles(directory, turns, locks=flock)
     try:
@@ -56,36 +65,88 @@ async def open_store(
         files.close()
         raise
     store = DirectoryStore(files, turns, randomness, root)
-    return StoreRepository(place, real, name, store, files, root, turns)
+    return OpenDirectory(directory, real, store, files, root, turns)
 
 
-def _found(directory: str, place: str, create: bool) -> str:
+def _found(directory: str, create: bool) -> str:
     """The directory without links, so that two repositories know that they lie in one."""
     with translated(directory):
         if create:
             os.makedirs(directory, exist_ok=True)
         elif not os.path.exists(os.path.join(directory, paths.FORMAT)):
-            raise NameUnknown(place)
+            raise NameUnknown(f"store:{directory}")
         return os.path.realpath(directory)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDirectory:
+    """A directory store that is open here; `real` is the directory without links."""
+
+    directory: str
+    real: str
+    store: DirectoryStore
+    files: NativeFiles
+    root: Root
+    turns: Turns
+
+    def repository(self, name: str, *, sparse: bool = False) -> StoreRepository:
+        """The repository, which closes all this when it is closed.
+
+        `sparse`: it takes manifests also without what they refer to.  Raises NameInvalid.
+        """
+        return StoreRepository(self, parse_name(name), sparse=sparse)
+
+    async def names(self, after: str = "", limit: int = _PAGE) -> list[str]:
+        """Repositories that hold a manifest, behind `after`, in byte order."""
+        with self.turns.inside():
+            return await self.store.repositories(after, limit)
+
+    async def manifests(self, name: str) -> list[Digest]:
+        """Of all manifests of a repository, with and without tags."""
+        with self.turns.inside():
+            return await self.store.manifests(name)
+
+    async def size(self) -> int:
+        """Bytes of all blobs and manifests; what several repositories share counts once."""
+        with self.turns.inside():
+            return await self.store.size()
+
+    async def mend(self, name: str, digest: Digest) -> list[str]:
+        """Look at a blob that is said to be damaged; what was done, as lines for people."""
+        told: list[str] = []
+        with self.turns.inside():
+            await self.store.mend(name, digest, lambda finding: told.append(finding.line))
+        return told
+
+    async def collect(self, grace_s: float, dry_run: bool) -> Collected:
+        """One round: also manifests go that no tag, no index and no subject keeps."""
+        with self.turns.inside():
+            return await self.store.clean(
+                grace_s, untagged=True, dry_run=dry_run, told=lambda removal: None
+            )
+
+    async def settle(self) -> None:
+        """Write what other tools read, ``index.json``."""
+        with self.turns.inside():
+            await self.store.settle()
+
+    async def aclose(self) -> None:
+        try:
+            with suppress(WasmholdError):
+                await self.settle()
+            with self.turns.inside():
+                await leave(self.files, self.root)
+        finally:
+            self.files.close()
 
 
 class StoreRepository:
     """`ports.repository.Repository` over a directory store."""
 
-    def __init__(
-        self,
-        place: str,
-        directory: str,
-        name: str,
-        store: DirectoryStore,
-        files: NativeFiles,
-        root: Root,
-        turns: Turns,
-    ) -> None:
-        self.place = place
-        self._directory, self._name = directory, name
-        self._store, self._files, self._root = store, files, root
-        self._turns = turns
+    def __init__(self, opened: OpenDirectory, name: str, *, sparse: bool = False) -> None:
+        self.place = f"store:{opened.directory}//{name}"
+        self._opened, self._name, self._sparse = opened, name, sparse
+        self._store, self._turns = opened.store, opened.turns
 
     # ---- blobs
 
@@ -114,7 +175,7 @@ class StoreRepository:
                     raise
 
     async def blob_mount(self, digest: Digest, source: Repository) -> bool:
-        if not isinstance(source, StoreRepository) or source._directory != self._directory:
+        if not isinstance(source, StoreRepository) or source._opened.real != self._opened.real:
             return False
         with self._turns.inside():
             return await self._store.blob_mount(self._name, digest, source._name) is not None
@@ -136,7 +197,7 @@ class StoreRepository:
         manifest = checked(stored)
         with self._turns.inside():
             await self._store.manifest_put(
-                self._name, stored, manifest, tags=tags, guard=_allow, sparse=False
+                self._name, stored, manifest, tags=tags, guard=_allow, sparse=self._sparse
             )
 
     async def manifest_delete(self, digest: Digest) -> None:
@@ -170,15 +231,8 @@ class StoreRepository:
             await self._store.tag_delete(self._name, tag, _allow)
 
     async def flush(self) -> None:
-        """Everything is there already but ``index.json``, which other tools read."""
-        with self._turns.inside():
-            await self._store.settle()
+        """Everything is there already but ``index.json``."""
+        await self._opened.settle()
 
     async def aclose(self) -> None:
-        try:
-            with suppress(WasmholdError):
-                await self.flush()
-            with self._turns.inside():
-                await leave(self._files, self._root)
-        finally:
-            self._files.close()
+        await self._opened.aclose()

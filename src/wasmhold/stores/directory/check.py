@@ -56,6 +56,10 @@ class Checker:
         """Check everything, and call `found` with each thing that is wrong."""
         return await _Check(self, rules, found).run()
 
+    async def mend(self, name: str, digest: Digest, found: Found) -> None:
+        """Check one blob; wrong bytes are moved away, and `found` is told."""
+        await _Check(self, Rules(repair=True), found).blob(name, digest)
+
 
 @dataclass(slots=True)
 class _Repository:
@@ -94,6 +98,11 @@ class _Check:
         await self._pool()
         await self._store()
         return self._counts
+
+    async def blob(self, name: str, digest: Digest) -> None:
+        seen = _Repository(paths.repository(name))
+        if not await self._is_right(seen.of.blob(digest), digest):
+            await self._damaged(seen, digest)
 
     async def _repository(self, name: str) -> None:
         seen = _Repository(paths.repository(name))

@@ -1,4 +1,4 @@
-"""Low space: pushes are refused while there still is room to delete, to collect and to tag.
+"""Space: what is used; pushes are refused while there still is room to delete, collect and tag.
 
 Source: RFC 4918, 11.5 (507).  A disk that gets full in the middle of a write is another thing: then
 the write itself says so, and takes back what it had written.
@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...oci.digest import HEX_LENGTH
 from ...oci.errors import OutOfSpace
 from ...oci.limits import MIB
 from ...ports.store import Space
+from . import paths
+from .catalog import Catalog
 from .files import Files
 
 LEAST: Final = 1024 * MIB  # bytes that must be free, where nobody says another number
 LEAST_SHARE: Final = 0.02  # or this share of the file system, whichever is more
+
+_PAGE: Final = 1000  # repositories
 
 
 class Reserve:
@@ -43,3 +48,20 @@ class Reserve:
                 f"the registry has {space.free // MIB} MiB left and keeps {space.kept // MIB} "
                 "free: delete something, or ask its operator"
             )
+
+
+async def bytes_used(files: Files, catalog: Catalog) -> int:
+    """Of all blobs and manifests; a file with several names counts once."""
+    sizes: dict[int, int] = {}  # by inode
+    names = await catalog.layouts("", _PAGE)
+    while names:
+        for name in names:
+            of = paths.repository(name)
+            for algorithm in HEX_LENGTH:
+                folder = of.blobs_of(algorithm)
+                for file in await files.names(folder) or []:
+                    found = await files.stat(f"{folder}/{file}")
+                    if found is not None:
+                        sizes[found.inode] = found.size
+        names = await catalog.layouts(names[-1], _PAGE)
+    return sum(sizes.values())

@@ -13,6 +13,7 @@ from ...oci.manifest import Manifest
 from ...ports.body import Body
 from ...ports.runtime import Randomness, Runtime
 from ...ports.store import Collected, Space, StoredManifest, TagGuard
+from . import paths
 from .adopt import Adoption
 from .blobs import DirectoryBlobs
 from .catalog import Catalog
@@ -26,7 +27,7 @@ from .index import Indexes, Tell
 from .manifests import DirectoryManifests
 from .referrers import DirectoryReferrers
 from .root import Root
-from .space import Reserve
+from .space import Reserve, bytes_used
 from .tags import DirectoryTags
 from .uploads import DirectoryUploads
 
@@ -200,9 +201,25 @@ class DirectoryStore:
 
     async def check(self, rules: Rules, found: Found) -> Checked:
         """Check every byte and every reference, and call `found` with each thing that is wrong."""
+        return await self._checker.check(rules, found)
+
+    async def mend(self, name: str, digest: Digest, found: Found) -> None:
+        """Check one blob; wrong bytes are moved away, and `found` is told."""
+        await self._checker.mend(name, digest, found)
+
+    @property
+    def _checker(self) -> Checker:
         look = partial(self._look, at_once=True)
-        checker = Checker(self._disk, self._catalog, self._manifests, self._indexes, look)
-        return await checker.check(rules, found)
+        return Checker(self._disk, self._catalog, self._manifests, self._indexes, look)
+
+    async def manifests(self, name: str) -> list[Digest]:
+        """Of all manifests of a repository, with and without tags."""
+        await self._look(name)
+        return sorted(await self._manifests.entries(paths.repository(name)))
+
+    async def size(self) -> int:
+        """Bytes of all blobs and manifests; what several repositories share counts once."""
+        return await bytes_used(self._disk.files, self._catalog)
 
     async def settle(self) -> None:
         await self._indexes.work_off(at_once=True)
