@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .artifact import ArtifactType as ArtifactType
     from .artifact import WasiVersion as WasiVersion
+    from .artifact import WasmArtifact as WasmArtifact
     from .artifact import WasmArtifactInfo as WasmArtifactInfo
     from .artifact import WasmBinaryInfo as WasmBinaryInfo
     from .artifact import binary_info as binary_info
@@ -23,19 +24,24 @@ if TYPE_CHECKING:
     from .client.caches.port import Cache as Cache
     from .client.credentials import RegistryAuth as RegistryAuth
     from .client.credentials import UserCredentials as UserCredentials
+    from .client.exporting import build_wasm_artifact as build_wasm_artifact
     from .client.platforms import NoMatchingPlatform as NoMatchingPlatform
     from .client.platforms import Platform as Platform
     from .image.asynchronous import ImagePuller as ImagePuller
     from .image.config import ImageConfig as ImageConfig
     from .image.config import ImageHealthcheck as ImageHealthcheck
+    from .image.errors import AmbiguousArtifact as AmbiguousArtifact
     from .image.errors import AmbiguousReference as AmbiguousReference
+    from .image.errors import AmbiguousWasmLayer as AmbiguousWasmLayer
     from .image.errors import AuthFailed as AuthFailed
     from .image.errors import DigestMismatch as DigestMismatch
     from .image.errors import ImageNotFound as ImageNotFound
     from .image.errors import InvalidDigest as InvalidDigest
     from .image.errors import InvalidReference as InvalidReference
+    from .image.errors import InvalidWasm as InvalidWasm
     from .image.errors import NotFound as NotFound
     from .image.errors import NotWasm as NotWasm
+    from .image.errors import NoWasmLayer as NoWasmLayer
     from .image.errors import PullCancelled as PullCancelled
     from .image.errors import RateLimited as RateLimited
     from .image.errors import RegistryError as RegistryError
@@ -59,6 +65,7 @@ _NAMES = {
     "artifact": (
         "ArtifactType",
         "WasiVersion",
+        "WasmArtifact",
         "WasmArtifactInfo",
         "WasmBinaryInfo",
         "binary_info",
@@ -70,16 +77,21 @@ _NAMES = {
     "client.caches.blob_cache": ("BlobCache",),
     "client.caches.port": ("Cache",),
     "client.credentials": ("RegistryAuth", "UserCredentials"),
+    "client.exporting": ("build_wasm_artifact",),
     "client.platforms": ("NoMatchingPlatform", "Platform"),
     "image.asynchronous": ("ImagePuller",),
     "image.config": ("ImageConfig", "ImageHealthcheck"),
     "image.errors": (
+        "AmbiguousArtifact",
         "AmbiguousReference",
+        "AmbiguousWasmLayer",
         "AuthFailed",
         "DigestMismatch",
         "ImageNotFound",
         "InvalidDigest",
         "InvalidReference",
+        "InvalidWasm",
+        "NoWasmLayer",
         "NotFound",
         "NotWasm",
         "PullCancelled",

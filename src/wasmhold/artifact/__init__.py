@@ -3,6 +3,11 @@
 Pure: bytes of manifests and configs go in and out; layers are descriptors, and are never read here.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
 from . import media_types
 from .artifact_type import ArtifactType, Evidence, detect_artifact_type
 from .artifact_type import detect_artifact_type as zlayer_kind
@@ -19,6 +24,12 @@ from .reading import Form, Reading, how_to_read
 from .wasi import WasiVersion, detect_wasi_version
 from .wasm_info import WasmArtifactInfo, extract_wasm_info
 
+if TYPE_CHECKING:
+    from .export import WasmArtifact, WasmSource, build_wasm_artifact
+
+# What packs images is imported when it is asked for.
+_LATER: Final = frozenset({"WasmArtifact", "WasmSource", "build_wasm_artifact"})
+
 __all__ = [
     "Artifact",
     "ArtifactType",
@@ -33,10 +44,13 @@ __all__ = [
     "Reading",
     "Variant",
     "WasiVersion",
+    "WasmArtifact",
     "WasmArtifactInfo",
     "WasmBinaryInfo",
     "WasmConfig",
+    "WasmSource",
     "binary_info",
+    "build_wasm_artifact",
     "candidates",
     "child_by_artifact_type",
     "child_by_kind",
@@ -60,3 +74,9 @@ __all__ = [
     "zlayer",
     "zlayer_kind",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATER:
+        return getattr(import_module(".export", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from ..client.push import EPOCH, PushFormat, What
+from ..artifact.writing import EPOCH
+from ..client.push import PushFormat, What
 from .group import WrongUse
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -13,6 +13,7 @@ from typing import IO, Final
 
 from ..artifact import Reading
 from ..artifact.formats.spin_application import ARCHIVE, LOCK, Application, Content
+from ..artifact.titles import safe_title
 from ..oci.digest import Digest, hasher
 from ..oci.errors import ArtifactInvalid
 from ..oci.limits import MIB
@@ -20,7 +21,7 @@ from ..oci.media_types import without_parameters
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from .events import Listener
-from .output import fetch, read_small, safe_title
+from .output import fetch, read_small
 from .places.files import Folder, Staged
 from .unpack import read_files
 

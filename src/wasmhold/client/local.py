@@ -9,7 +9,7 @@ from typing import Final
 
 from ..artifact import wasm_errors
 from ..oci.digest import Digest, hasher
-from ..oci.errors import Fault, FileInvalid, WasmInvalid
+from ..oci.errors import DigestMismatch, Fault, FileInvalid, WasmInvalid
 from ..oci.limits import MIB
 from ..wasm import Binary, Reader
 
@@ -44,6 +44,20 @@ def read_file(path: str, algorithm: str = "sha256") -> LocalFile:
         except WasmInvalid as error:
             fault = error
     return LocalFile(path, Digest(algorithm, running.hexdigest()), size, binary, fault)
+
+
+def pieces(path: str, digest: Digest) -> Iterator[bytes]:
+    """The bytes of a file that was read before; blocks.
+
+    Raises DigestMismatch at their end when they are others now; FileInvalid.
+    """
+    running = hasher(digest.algorithm)
+    with file_errors(path), open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            running.update(piece)
+            yield piece
+    if running.hexdigest() != digest.encoded:
+        raise DigestMismatch(str(digest), str(Digest(digest.algorithm, running.hexdigest())))
 
 
 @contextmanager

@@ -115,12 +115,3 @@ def mode_of(path: str, new: int) -> int:
         umask = os.umask(0)
         os.umask(umask)
         return new & ~umask
-
-
-def safe_title(title: str) -> str:
-    """A title as a name below a folder.  Raises ArtifactInvalid for one that would leave it."""
-    parts = title.split("/")
-    is_plain = title.isprintable() and "\\" not in title and len(title) <= 1024
-    if not is_plain or any(part in ("", ".", "..") for part in parts):
-        raise ArtifactInvalid(f"a layer's title is no name of a file: {title[:200]!r}")
-    return title

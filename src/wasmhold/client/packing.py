@@ -6,17 +6,12 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO, Final
+from typing import IO
 
 from ..artifact import PackedLayer
 from ..artifact.packing import FilePacker
-from ..oci.digest import Digest, hasher
-from ..oci.errors import DigestMismatch
-from ..oci.limits import MIB
-from .local import LocalFile, file_errors
+from .local import LocalFile, pieces
 from .places.files import translated
-
-_PIECE: Final = MIB
 
 
 @contextmanager
@@ -37,15 +32,10 @@ def pack_file(source: LocalFile, name: str) -> Iterator[tuple[str, PackedLayer]]
 
 
 def _pack(source: LocalFile, name: str, packed: IO[bytes], path: str) -> PackedLayer:
-    running, packer = hasher(source.digest.algorithm), FilePacker(name, source.size)
-    with file_errors(source.path), open(source.path, "rb") as file:
-        while piece := file.read(_PIECE):
-            running.update(piece)
-            with translated(path):
-                packed.write(packer.feed(piece))
-    if running.hexdigest() != source.digest.encoded:
-        actual = Digest(source.digest.algorithm, running.hexdigest())
-        raise DigestMismatch(str(source.digest), str(actual))
+    packer = FilePacker(name, source.size)
+    for piece in pieces(source.path, source.digest):
+        with translated(path):
+            packed.write(packer.feed(piece))
     last, layer = packer.finish()
     with translated(path):
         packed.write(last)

@@ -23,6 +23,7 @@ from ..artifact import (
 )
 from ..artifact.children import only_child
 from ..artifact.media_types import IMAGE_CONFIGS, TITLE
+from ..artifact.titles import safe_title
 from ..oci import limits
 from ..oci.children import is_manifest
 from ..oci.descriptor import Descriptor
@@ -35,7 +36,7 @@ from ..ports.runtime import ClientRuntime
 from .application import pull_application, read_application
 from .events import Listener, Side, nobody
 from .failure import blamed
-from .output import fetch, new_file, read_small, safe_title, target_of
+from .output import fetch, new_file, read_small, target_of
 from .places.files import Folder
 from .platforms import Platform
 from .unpack import unpack_wasm

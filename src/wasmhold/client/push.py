@@ -10,20 +10,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
-from ..artifact import (
-    Artifact,
-    ImageConfig,
-    PackedLayer,
-    cncf,
-    compat,
-    image,
-    runwasi,
-    solo,
-    wasm_to_oci,
-    zlayer,
-)
+from ..artifact import Artifact, PackedLayer, cncf
 from ..artifact.build import EMPTY_CONFIG, by_key, of_bytes, to_json
 from ..artifact.media_types import TARS, TITLE
+from ..artifact.writing import EPOCH, WasmFormat, Words, write
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import ArtifactInvalid, AuthFailed, InputError, WasmInvalid
@@ -37,12 +27,10 @@ from .copy import copy, writing
 from .events import Listener, nobody
 from .failure import CopyFailed, TypesRefused
 from .local import LocalFile, read_file
-from .output import safe_title
 from .place import OtherDigest, Place
 from .places.made import Made
 from .plan import Options
 
-EPOCH: Final = "1970-01-01T00:00:00Z"
 EMPTY: Final = "application/vnd.oci.empty.v1+json"
 OCTETS: Final = "application/octet-stream"
 _UNKNOWN_TYPE: Final = "application/vnd.unknown.artifact.v1"  # as oras names what nobody named
@@ -57,7 +45,7 @@ PackFile: TypeAlias = Callable[[LocalFile, str], AbstractContextManager[tuple[st
 
 
 class PushFormat(Enum):
-    """How a WebAssembly file is written; FILES: as a layer like any other file."""
+    """How a WebAssembly file is written: a `WasmFormat`, or FILES: as a layer like any other."""
 
     CNCF = "cncf"
     WASM_TO_OCI = "wasm-to-oci"
@@ -96,6 +84,20 @@ class What:
     root_ids: Sequence[str] = ()
     force: bool = False
     subject: Descriptor | None = None
+
+    @property
+    def words(self) -> Words:
+        """Those of a format for WebAssembly."""
+        return Words(
+            self.title,
+            self.annotations,
+            self.created or EPOCH,
+            self.author,
+            self.target,
+            self.style,
+            self.abi_versions,
+            self.root_ids,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,54 +212,14 @@ def build(files: Sequence[LocalFile], what: What, pack: Pack) -> Artifact:
     if (what.abi_versions or what.root_ids) and chosen is not PushFormat.SOLO:
         raise ArtifactInvalid("ABI versions and root ids are of the format solo alone")
     (file,) = files
-    return _of_wasm(file, _binary(file, what), chosen, what, pack)
-
-
-def _of_wasm(
-    file: LocalFile, binary: Binary, chosen: PushFormat, what: What, pack: Pack
-) -> Artifact:
-    name = (what.title or os.path.basename(file.path)).removesuffix(".wasm")
-    created, annotations = what.created or EPOCH, what.annotations
-    config = ImageConfig(created, what.author)
-    match chosen:
-        case PushFormat.WASM_TO_OCI:
-            title = wasm_to_oci.title_of(file.path) if what.title is None else what.title
-            return wasm_to_oci.build(
-                file.digest, file.size, title=title or None, annotations=annotations
-            )
-        case PushFormat.ZLAYER:
-            return zlayer.build(binary, file.digest, name=name, annotations=annotations)
-        case PushFormat.COMPAT:
-            layer = pack(file, image.PLUGIN)
-            return compat.build(layer, config=config, annotations=annotations)
-        case PushFormat.IMAGE:
-            path = safe_title(f"{name}.wasm")
-            return image.build(pack(file, path), path=path, config=config, annotations=annotations)
-        case PushFormat.SOLO:
-            return solo.build(
-                file.digest,
-                file.size,
-                abi_versions=what.abi_versions,
-                root_ids=what.root_ids,
-                title=_title(file, what),
-                annotations=annotations,
-            )
-        case PushFormat.RUNWASI:
-            entry = safe_title(f"{name}.wasm")
-            return runwasi.build(
-                file.digest, file.size, entry=entry, config=config, annotations=annotations
-            )
-        case _:
-            return cncf.build(
-                binary,
-                file.digest,
-                created=created,
-                author=what.author,
-                target=what.target,
-                title=_title(file, what) if what.style is cncf.Style.WKG else what.title or None,
-                annotations=annotations,
-                style=what.style,
-            )
+    return write(
+        WasmFormat(chosen.value),
+        _binary(file, what),
+        file.digest,
+        file.path,
+        what.words,
+        lambda name: pack(file, name),
+    )
 
 
 def time_text(seconds: float, environ: Mapping[str, str]) -> str:

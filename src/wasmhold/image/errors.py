@@ -4,6 +4,9 @@ There is one tree, of `wasmhold.oci.errors`.  The names are those of zlayer-regi
 
     RegistryError          all of it
     NotFound, AuthFailed, DigestMismatch, NotWasm   are theirs and ours
+    NoWasmLayer            it says that it is WebAssembly, but has no layer of it
+    InvalidWasm            bytes that are no WebAssembly; `reason` and `offset` say where
+    AmbiguousArtifact, AmbiguousWasmLayer   several things could be meant; `choices`
     InvalidReference       what breaks a grammar; `reason`, `text` and `span` say where
     InvalidDigest          of a digest
     SizeMismatch           more or fewer bytes than the descriptor says
@@ -26,8 +29,10 @@ from ..oci.errors import (
     ManifestInvalid,
     NotFound,
     NotWasm,
+    NoWasmLayer,
     SizeInvalid,
     WasmholdError,
+    WasmInvalid,
 )
 from ..protocol.errors import RateLimited, RemoteError
 
@@ -36,14 +41,20 @@ InvalidReference = InputError
 InvalidDigest = DigestInvalid
 SizeMismatch = SizeInvalid
 PullCancelled = Cancelled
+InvalidWasm = WasmInvalid
+AmbiguousArtifact = AmbiguousWasmLayer = Ambiguous
 
 __all__ = [
+    "AmbiguousArtifact",
     "AmbiguousReference",
+    "AmbiguousWasmLayer",
     "AuthFailed",
     "DigestMismatch",
     "ImageNotFound",
     "InvalidDigest",
     "InvalidReference",
+    "InvalidWasm",
+    "NoWasmLayer",
     "NotFound",
     "NotWasm",
     "PullCancelled",
