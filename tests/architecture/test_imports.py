@@ -50,6 +50,7 @@ MAY_ALSO_IMPORT = {
 # Beside the commands: what takes long to import, and most who import its module never need.
 LAZY = {
     "client/transport/http.py", "client/opening.py", "client/verbs.py", "client/caches/shared.py",
+    "client/caches/config.py", "client/caches/methods.py",
 }
 # Each dependency has one door.
 DOORS = {

@@ -11,6 +11,7 @@ from .. import __version__
 COMMANDS: Final = {
     "attach": ("commands.attach:attach", "push an artifact that refers to another"),
     "blob": ("commands.blob:blob", "get or put a blob as it is"),
+    "cache": ("commands.cache:cache", "look at the content cache, and clear it up"),
     "completion": ("commands.completion:completion", "print the completion script of a shell"),
     "convert": ("commands.convert:convert", "push WebAssembly again in another format"),
     "copy": ("commands.copy:copy", "copy content from place to place"),

@@ -16,7 +16,7 @@ import click
 
 from ..client.place import Place, PlaceKind
 from ..client.settings import EVERY_HOST, Settings
-from ..oci.errors import Cancelled
+from ..oci.errors import Cancelled, WasmholdError
 from ..sync import Client
 from .group import WrongUse
 from .options.client import OPTIONS, PASSWORD, USERNAME
@@ -24,6 +24,7 @@ from .options.sources import resolve_without_file
 from .progress import Progress
 
 if TYPE_CHECKING:
+    from ..client.caches.port import CacheHandle
     from ..client.credentials import Basic, Given
 
 # One JSON object in place of lines for people.
@@ -148,9 +149,23 @@ def _settings(flags: Mapping[str, Any]) -> Settings:
         insecure=value["insecure"],
         credentials=None if login is None else _given(login),
         credentials_file=value["registry-config"],
+        cache=_cache(value["cache"]),
         concurrency=value["concurrency"],
         retries=value["retries"],
     )
+
+
+def _cache(text: str) -> CacheHandle | None:
+    """Raises CommandFailed."""
+    if text == "off":
+        return None
+    from ..client.caches.config import CacheConfig
+    from .failing import failure
+
+    try:
+        return CacheConfig.parse(text, os.environ).build()
+    except WasmholdError as error:
+        raise failure(error) from error
 
 
 def _given(login: Basic) -> Given:

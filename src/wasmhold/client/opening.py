@@ -17,6 +17,7 @@ from .place import Place, PlaceKind
 from .settings import Settings
 
 if TYPE_CHECKING:
+    from .caches.port import Cache
     from .credentials import Credentials, UserCredentials
     from .network import Network
     from .transport import Options, Transport
@@ -53,6 +54,19 @@ class Opener:
 
         given = self.settings.credentials
         return given or Chain(self.user, GitHubToken(self.settings.environ))
+
+    @cached_property
+    def cache(self) -> Cache:
+        """That of the settings, else the one of this machine."""
+        from .caches.config import CacheConfig, CacheKind
+
+        environ = self.settings.environ
+        if self.settings.cache is not None:
+            return self.settings.cache.engine(self.runtime)
+        named = CacheConfig.from_env(environ)
+        if named.kind is CacheKind.MEMORY:  # which others have not filled
+            named = CacheConfig.parse("disk", environ)
+        return named.build().engine(self.runtime)
 
     @cached_property
     def transport(self) -> Transport:
@@ -124,6 +138,24 @@ class Opener:
 
             return await open_store(
                 place.where, place.name, self.runtime, self.randomness, create=create
+            )
+        if place.kind is PlaceKind.CACHE:
+            from .places.cache import CacheRepository
+
+            return CacheRepository(
+                self.cache, place.where, place.name, self.runtime, to_write=create
+            )
+        if self.settings.cache is not None and not create:
+            from .places.cached import CachedRemote
+
+            return CachedRemote(
+                self.network,
+                place.where,
+                place.name,
+                self.credentials,
+                self.cache,
+                self.runtime,
+                self.warn,
             )
         from .places.remote import RemoteRepository
 

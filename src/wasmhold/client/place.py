@@ -6,6 +6,7 @@ oci:DIR[:TAG][@DIGEST]                     an image layout
 oci-archive:FILE[:TAG][@DIGEST]            the same as tar
 docker-archive:FILE[:NAME[:TAG]][@DIGEST]  images as docker saves them
 store:DIR//NAME[:TAG][@DIGEST]             a registry's directory, without a server
+cache:HOST/NAME[:TAG][@DIGEST]             what the content cache holds of a repository
 """
 
 from __future__ import annotations
@@ -42,9 +43,15 @@ class PlaceKind(Enum):
     ARCHIVE = "oci-archive:"
     DOCKER = "docker-archive:"
     STORE = "store:"
+    CACHE = "cache:"
 
 
-_BEFORE_NAME: Final = {PlaceKind.REGISTRY: "/", PlaceKind.DOCKER: ":", PlaceKind.STORE: "//"}
+_BEFORE_NAME: Final = {
+    PlaceKind.REGISTRY: "/",
+    PlaceKind.DOCKER: ":",
+    PlaceKind.STORE: "//",
+    PlaceKind.CACHE: "/",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,12 @@ class Place:
             return cls(
                 PlaceKind.STORE, where, parse_name(name, text, text.rfind(name)), tag, digest
             )
-        return cls._in_registry(text, rest, digest, default_registry)
+        kind, whole = PlaceKind.REGISTRY, rest
+        # ``cache:5000`` is a host, and none follows it.
+        inside = rest.removeprefix(PlaceKind.CACHE.value)
+        if inside != rest and is_host(inside.partition("/")[0]):
+            kind, whole = PlaceKind.CACHE, inside
+        return cls._in_registry(kind, text, whole, digest, default_registry)
 
     @classmethod
     def _in_docker_archive(cls, text: str, rest: str, digest: Digest | None) -> Self:
@@ -99,7 +111,12 @@ class Place:
 
     @classmethod
     def _in_registry(
-        cls, text: str, rest: str, digest: Digest | None, default_registry: str | None
+        cls,
+        kind: PlaceKind,
+        text: str,
+        rest: str,
+        digest: Digest | None,
+        default_registry: str | None,
     ) -> Self:
         if "://" in rest:
             raise PlaceInvalid("a place has no scheme, want HOST/NAME[:TAG]", text)
@@ -109,7 +126,7 @@ class Place:
                 raise PlaceInvalid("no registry given, want HOST/NAME[:TAG]", text)
             host, path = default_registry, rest
         name, tag = _split_tag(path, text)
-        return cls(PlaceKind.REGISTRY, host, parse_name(name, text, text.find(name)), tag, digest)
+        return cls(kind, host, parse_name(name, text, text.find(name)), tag, digest)
 
     @property
     def reference(self) -> str | Digest | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
@@ -26,6 +26,15 @@ class Opens(Protocol):
     async def blob_open(self, digest: Digest, start: int = 0) -> Body: ...
 
 
+@runtime_checkable
+class KeepsBlobs(Protocol):
+    """A place that has a cache before it."""
+
+    async def kept(self, reader: Reader, start: int) -> Body:
+        """The bytes of the reader's blob from `start` on, from the cache where it can be."""
+        ...
+
+
 class Reader:
     """`ports.repository.BlobSource`: a blob of `source`, as `descriptor` says it is.
 
@@ -45,6 +54,12 @@ class Reader:
         self.failed: WasmholdError | None = None
 
     async def open(self, start: int) -> Body:
+        if isinstance(self.source, KeepsBlobs):
+            return await self.source.kept(self, start)
+        return self.direct(start)
+
+    def direct(self, start: int) -> Body:
+        """The bytes from `source` itself, whatever it keeps."""
         return _Reading(self, start)
 
     def fail(self, error: WasmholdError) -> WasmholdError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from .caches.port import CacheHandle
     from .credentials import Credentials
 
 CONCURRENCY: Final = 8  # things that are asked for, or moved, side by side
@@ -35,6 +36,7 @@ class Settings:
     user_agent       what requests say they come from; None: wasmhold and its version
     credentials      who the user is, instead of what `environ` leads to
     credentials_file the one file with logins, in docker's form
+    cache            what is read from registries is kept there, and read from there; None: not
     concurrency      things that are asked for, or moved, side by side
     retries          how often what may heal is tried again
     connect_timeout_s, read_timeout_s: for a connection, and for the next bytes; None: no bound
@@ -50,6 +52,7 @@ class Settings:
     user_agent: str | None = None
     credentials: Credentials | None = field(default=None, repr=False)
     credentials_file: str | None = None
+    cache: CacheHandle | None = None
     concurrency: int = CONCURRENCY
     retries: int = 3
     connect_timeout_s: float | None = 10

@@ -18,6 +18,9 @@ def _parse_host(text: str) -> str:
 
 HOST: Final = Kind("HOST", _parse_host)
 
+# What it says is looked at where it is used: few calls have one.
+CACHE: Final = Kind("off|disk|DIR|URL", str)
+
 USERNAME: Final = Option(
     "username",
     TEXT,
@@ -37,8 +40,28 @@ OPTIONS: Final = (
     Option("insecure", SWITCH, "Trust any certificate.", "false"),
     USERNAME,
     Option("registry-config", FILE, "Logins are in this file, in the form of docker."),
+    Option(
+        "cache",
+        CACHE,
+        "Keep what registries give, and take it from there: `disk` for the user's own folder.",
+        "off",
+    ),
     Option("concurrency", whole("N", 1), "Things that are moved side by side.", str(CONCURRENCY)),
     Option("retries", whole("N", 0), "How often what may heal is tried again.", "3"),
+)
+
+# Of `client.caches.config`, as a server may meet them in its environment.
+OF_CACHES: Final = tuple(
+    Option(name, TEXT, "")
+    for name in (
+        "cache-dir",
+        "cache-max-size",
+        "shared-cache",
+        "s3-region",
+        "s3-endpoint",
+        "s3-path-style",
+        "default-registry",
+    )
 )
 
 # A flag would show it to all users of the host.

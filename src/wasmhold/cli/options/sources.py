@@ -53,7 +53,7 @@ def resolve(
     something stronger would hide it.  Raises WrongUse.
     """
     known = (*options, CONFIG)
-    _check_variables((*known, *client.OPTIONS, client.PASSWORD), environment)
+    _check_variables((*known, *client.OPTIONS, client.PASSWORD, *client.OF_CACHES), environment)
     given = from_variables(known, environment) | from_flags(known, flags)
     config = given.pop(CONFIG.name, None)
     file = {} if config is None else from_file(options, config.value, config.place)

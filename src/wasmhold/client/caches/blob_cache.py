@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from typing import Final, Protocol, Self
+from collections.abc import Callable
+from typing import Final, Self
 
 from ...oci.limits import MIB
 from ...ports.runtime import ClientRuntime
-from ..aio import AsyncioRuntime
 from ..sizes import parse_size
 from .disk import DiskCache, DiskContent
 from .format import open_folder
 from .memory import MemoryCache, MemoryContent
-from .methods import CacheChecked, CacheMethods
-from .port import Cache, Kept
+from .methods import CacheMethods
+from .port import Cache
 
 MEMORY_SIZE: Final = 256 * MIB
 DISK_SIZE: Final = 10 * 1024 * MIB
-
-
-class _Own(Cache, Protocol):
-    """What caches of this machine can do beside the rest."""
-
-    async def check(self) -> list[tuple[Kept, bool]]:
-        """Each blob and manifest, and whether it was right; what was not is gone.
-
-        Nothing counts as used by it.
-        """
-        ...
-
-    async def clear(self) -> None:
-        """Forget everything, also what was begun."""
-        ...
 
 
 class BlobCache(CacheMethods):
@@ -45,7 +28,7 @@ class BlobCache(CacheMethods):
 
     def __init__(self, max_size: int | str = MEMORY_SIZE) -> None:
         content = MemoryContent(_size(max_size))
-        self._make: Callable[[ClientRuntime], _Own] = lambda runtime: MemoryCache(content, runtime)
+        self._make: Callable[[ClientRuntime], Cache] = lambda runtime: MemoryCache(content, runtime)
         self.place, self.max_size = "memory", content.max_size
 
     @classmethod
@@ -71,23 +54,6 @@ class BlobCache(CacheMethods):
 
     def engine(self, runtime: ClientRuntime) -> Cache:
         return self._make(runtime)
-
-    @contextmanager
-    def runtime(self) -> Iterator[ClientRuntime]:
-        with closing(AsyncioRuntime()) as runtime:
-            yield runtime
-
-    async def clear(self) -> None:
-        """Forget everything, also what was begun."""
-        with self.runtime() as runtime:
-            await self._make(runtime).clear()
-
-    async def verify(self) -> CacheChecked:
-        """Read all of it; what is damaged is removed, so that it comes anew."""
-        with self.runtime() as runtime:
-            found = await self._make(runtime).check()
-        damaged = tuple(kept.digest for kept, is_right in found if not is_right)
-        return CacheChecked(len(found), sum(kept.size for kept, _ in found), damaged)
 
 
 def _size(given: int | str) -> int:

@@ -509,10 +509,7 @@ class DiskCache:
     # ---- all of it
 
     async def check(self) -> list[tuple[Kept, bool]]:
-        """Each blob and manifest, and whether it was right; what was not is gone.
-
-        Nothing counts as used by it.
-        """
+        """`caches.port.OfThisMachine`."""
         found = []
         self._content.forget()
         for name, kept in await self._runtime.offload(self._content.listed, _BLOBS):
@@ -525,7 +522,6 @@ class DiskCache:
         return found
 
     async def clear(self) -> None:
-        """Forget everything, also what was begun."""
         await self._runtime.offload(self._content.clear)
 
     # ---- manifests

@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
-from ...oci.errors import BlobUnknown, TooLarge
+from ...oci.errors import BlobUnknown, ContentDamaged, TooLarge
 from ...oci.limits import MIB
 from ...ports.body import Body, BytesBody, read_all
 from ...ports.runtime import ClientRuntime
 from . import images, prune
 from .images import CachedImage
-from .port import Cache, Record, RecordKey
+from .port import Cache, Kept, OfThisMachine, Record, RecordKey
 from .prune import GRACE_S, PruneReport
 
 _OCTETS: Final = "application/octet-stream"
@@ -58,8 +58,11 @@ class CacheMethods:
 
     @contextmanager
     def runtime(self) -> Iterator[ClientRuntime]:
-        """What one call of a method runs under."""
-        raise NotImplementedError
+        """What one call of a method runs under: the event loop that is running."""
+        from ..aio import AsyncioRuntime  # noqa: PLC0415
+
+        with closing(AsyncioRuntime()) as runtime:
+            yield runtime
 
     @contextmanager
     def _opened(self) -> Iterator[Cache]:
@@ -124,9 +127,19 @@ class CacheMethods:
         found = await self.info()
         return found.blobs + found.manifests
 
-    async def clear(self) -> None:
-        """Forget everything."""
+    async def verify(self) -> CacheChecked:
+        """Read all of it; what is damaged is removed, so that it comes anew."""
         with self._opened() as cache:
+            found = await (cache.check() if isinstance(cache, OfThisMachine) else _check(cache))
+        damaged = tuple(kept.digest for kept, is_right in found if not is_right)
+        return CacheChecked(len(found), sum(kept.size for kept, _ in found), damaged)
+
+    async def clear(self) -> None:
+        """Forget everything, also what was begun."""
+        with self._opened() as cache:
+            if isinstance(cache, OfThisMachine):
+                await cache.clear()
+                return
             for kept in [kept async for kept in cache.blobs()]:
                 await cache.blob_delete(kept.digest)
             for kept in [kept async for kept in cache.manifests()]:
@@ -183,6 +196,22 @@ class CacheMethods:
         """
         with self._opened() as cache:
             return await images.tag(cache, source, target)
+
+
+async def _check(cache: Cache) -> list[tuple[Kept, bool]]:
+    """By reading all of it, which then counts as used."""
+    found = []
+    for kept in [kept async for kept in cache.blobs()]:
+        try:
+            async with aclosing(await cache.blob_open(kept.digest)) as body:
+                async for _ in body:
+                    pass
+            found.append((kept, True))
+        except (BlobUnknown, ContentDamaged):
+            found.append((kept, False))
+    for kept in [kept async for kept in cache.manifests()]:
+        found.append((kept, await cache.manifest_get(kept.digest) is not None))
+    return found
 
 
 def _digest(given: Digest | str) -> Digest:

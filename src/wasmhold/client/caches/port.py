@@ -21,6 +21,7 @@ from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
 from ...ports.body import Body
 from ...ports.repository import BlobSource
+from ...ports.runtime import ClientRuntime
 from ...ports.store import StoredManifest
 
 
@@ -53,7 +54,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One line of a listing; `size` in bytes, `used_s` when it was last used, since 1970."""
+    """One line of a listing; `size` in bytes.
+
+    `used_s`, in seconds since 1970: when a blob was put or last opened, and a manifest was put.
+    """
 
     digest: Digest
     size: int
@@ -123,10 +127,31 @@ class Cache(CachedBlobs, CachedManifests, Records, Protocol):
         ...
 
 
+class CacheHandle(Protocol):
+    """A cache as a user holds it: cheap, and without a runtime until it is used."""
+
+    def engine(self, runtime: ClientRuntime) -> Cache:
+        """What does the work under `runtime`; engines of one cache share its content."""
+        ...
+
+
 @runtime_checkable
 class InFiles(Protocol):
     """A cache whose blobs are files."""
 
     def blob_path(self, digest: Digest) -> str | None:
         """Where the blob lies, as long as the cache keeps it; None when it is not cached."""
+        ...
+
+
+@runtime_checkable
+class OfThisMachine(Protocol):
+    """A cache that can look at all that it holds without using it."""
+
+    async def check(self) -> list[tuple[Kept, bool]]:
+        """Each blob and manifest, and whether it was right; what was not is gone."""
+        ...
+
+    async def clear(self) -> None:
+        """Forget everything, also what was begun."""
         ...
