@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .artifact import zlayer_kind as zlayer_kind
     from .client.caches.blob_cache import BlobCache as BlobCache
     from .client.caches.port import Cache as Cache
+    from .client.caches.shared import ObjectCache as ObjectCache
+    from .client.caches.shared_config import ObjectCacheConfig as ObjectCacheConfig
+    from .client.caches.shared_config import S3CacheConfig as S3CacheConfig
     from .client.credentials import RegistryAuth as RegistryAuth
     from .client.credentials import UserCredentials as UserCredentials
     from .client.exporting import build_wasm_artifact as build_wasm_artifact
@@ -76,6 +79,8 @@ _NAMES = {
     ),
     "client.caches.blob_cache": ("BlobCache",),
     "client.caches.port": ("Cache",),
+    "client.caches.shared": ("ObjectCache",),
+    "client.caches.shared_config": ("ObjectCacheConfig", "S3CacheConfig"),
     "client.credentials": ("RegistryAuth", "UserCredentials"),
     "client.exporting": ("build_wasm_artifact",),
     "client.platforms": ("NoMatchingPlatform", "Platform"),

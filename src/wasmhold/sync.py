@@ -19,7 +19,8 @@ from .client.verbs import AnyPlace, Verbs, warn_user
 from .ports.runtime import run
 
 if TYPE_CHECKING:
-    from .client.caches.blob_cache import BlobCache as BlobCache
+    from .client.caches.blocking import BlobCache as BlobCache
+    from .client.caches.shared_blocking import ObjectCache as ObjectCache
     from .client.credentials import RegistryAuth as RegistryAuth
     from .client.local_blocking import LocalRegistry as LocalRegistry
     from .image.blocking import ImagePuller as ImagePuller
@@ -29,9 +30,10 @@ R = TypeVar("R")
 
 # What a client of places does without is imported when it is asked for.
 _PLACES: Final = {
-    "BlobCache": "client.caches.blob_cache",
+    "BlobCache": "client.caches.blocking",
     "ImagePuller": "image.blocking",
     "LocalRegistry": "client.local_blocking",
+    "ObjectCache": "client.caches.shared_blocking",
     "RegistryAuth": "client.credentials",
 }
 

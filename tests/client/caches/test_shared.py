@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+import wasmhold
+from wasmhold import sync
 from wasmhold.client.aio import AsyncioRuntime
 from wasmhold.client.caches.shared import FAILURES, REST_S, ObjectCache, Outage
 from wasmhold.client.caches.shared_config import LOCAL_SIZE, PREFIX, ObjectCacheConfig
@@ -502,6 +504,20 @@ def test_keys_are_in_no_text():
     for thing in (config, cache, cache._connection, cache.place, cache.engine(ThreadRuntime())):
         assert "hidden" not in f"{thing!r} {thing}"
     assert cache._connection.steady.config["secret_access_key"] == "hidden"
+
+
+@covers("ZL-541", "ZL-006")
+def test_without_an_event_loop(tmp_path):
+    config = wasmhold.ObjectCacheConfig(tmp_path.as_uri())
+    assert wasmhold.S3CacheConfig is wasmhold.ObjectCacheConfig
+    cache = sync.ObjectCache.open(config)
+    digest = cache.put(b"blob")
+    assert cache.get(digest) == b"blob"
+    assert (tmp_path / cache.key_for_digest(digest)).read_bytes() == b"blob"
+    assert cache.info().blobs == 1
+    assert cache.verify().count == 1
+    cache.clear()
+    assert cache.count() == 0
 
 
 @covers("ZL-003", "ZL-005")

@@ -138,6 +138,10 @@ class ObjectCacheConfig:
         return bool(self.access_key_id or self.secret_access_key or self.session_token)
 
 
+# The name that it had before there were other object stores.
+S3CacheConfig = ObjectCacheConfig
+
+
 def _plain(url: SplitResult) -> None:
     if "@" in url.netloc:
         raise PlaceInvalid("keys do not belong into a URL: give them apart", _shown(url))
