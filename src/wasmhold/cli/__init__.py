@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "login": ("commands.login:login", "log in to a registry"),
     "logout": ("commands.logout:logout", "log out of a registry"),
     "manifest": ("commands.manifest:manifest", "get or put a manifest as it is"),
+    "package": ("commands.package:package", "list, show and get packages by their names"),
     "pull": ("commands.pull:pull", "pull an artifact into a file or folder"),
     "push": ("commands.push:push", "push files as an artifact"),
     "referrers": ("commands.referrers:referrers", "show what refers to an artifact, as a tree"),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
 
-from ...client.packages import Release
 from ...package import PackageSpec
 from ...semver import Version
 from ..calling import Call, ClientCommand
 from ..group import CommandFailed
+from ..releases import lines_of_release, lines_of_versions, new_name, note_prerelease
 from .face import always_one
 
 
@@ -52,10 +51,8 @@ def warg_loader(
         wanted = PackageSpec(wanted.package, Version.parse(version))
     if action == "show" and wanted.version is None:
         found = call.client.versions(str(wanted.package))
-        click.echo(f"Package: {found.package}")
-        click.echo("Versions:")
-        for one in found.all:
-            click.echo(f"  {one}")
+        for line in lines_of_versions(found):
+            click.echo(line)
         if verbose and found.skipped:
             call.note(f"{found.skipped} tags are no versions")
         return
@@ -65,29 +62,13 @@ def warg_loader(
         call.note(f"Fetching release details for {wanted}...")
     release = call.client.release(str(wanted), prereleases=pre)
     if action == "show":
-        _show(release)
-    else:
-        _fetch(call, release, is_found=wanted.version is None, is_wanted=pre)
-
-
-def _show(release: Release) -> None:
-    click.echo(f"Release: {release.spec}")
-    click.echo(f"Content digest: {release.content.digest}")
-    click.echo(f"Manifest digest: {release.manifest.digest}")
-    if release.created is not None:
-        click.echo(f"Created: {release.created}")
-    click.echo(f"Size: {release.content.size}")
-
-
-def _fetch(call: Call, release: Release, *, is_found: bool, is_wanted: bool) -> None:
-    spec = release.spec
-    assert spec.version is not None
-    if is_found:
-        if spec.version.is_prerelease and not is_wanted:
-            call.note(f"There are prereleases alone: taking {spec.version}")
-        call.note(f"Fetching release details for {spec}...")
-    path = f"{spec.package.namespace}_{spec.package.name}@{spec.version}.wasm"
-    if os.path.lexists(path):
-        raise CommandFailed(f'"{path}" already exists', "remove it, or fetch it elsewhere")
+        for line in lines_of_release(release):
+            click.echo(line)
+        return
+    if wanted.version is None:
+        if not pre:
+            note_prerelease(call, release)
+        call.note(f"Fetching release details for {release.spec}...")
+    path = new_name(release)
     call.note(f'Downloading content to "{path}"...')
     call.client.fetch_release(release, path)
