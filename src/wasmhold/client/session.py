@@ -131,11 +131,18 @@ class Session:
         url, is_own = self._url(self._base, request)
         value = await self._login.authorization(self._base, scopes) if is_own else None
         for left in reversed(range(_ROUNDS)):
-            answer = await offload(self._send, operation, request, url, value, body)
-            self._tell_warnings(answer.fields)
-            if answer.status < 400:
-                return await offload(_read, operation, answer)
-            refusal = await offload(_read_refusal, answer)
+            came: list[Answer] = []
+            try:
+                answer = await offload(self._send, operation, request, url, value, body, came)
+                self._tell_warnings(answer.fields)
+                if answer.status < 400:
+                    return await offload(_read, operation, answer)
+                refusal = await offload(_read_refusal, answer)
+            except BaseException:
+                # Who is cancelled meanwhile never gets the answer that came all the same.
+                for one in came:
+                    one.body.close()
+                raise
             challenges = _challenges(answer)
             if answer.status not in (401, 403):
                 raise refusal
@@ -169,17 +176,20 @@ class Session:
         url: str,
         value: str | None,
         body: Callable[[], Iterable[bytes]] | None,
+        came: list[Answer],
     ) -> Answer:
         fields = [*request.fields]
         if value is not None:
             fields.append((b"authorization", value.encode("latin-1")))
-        return self.network.transport.request(
+        answer = self.network.transport.request(
             request.method,
             url,
             fields,
             None if body is None else body(),
             follow=isinstance(operation, op.GetBlob),
         )
+        came.append(answer)
+        return answer
 
     def _tell_warnings(self, fields: Fields) -> None:
         for key, value in fields:
