@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ..client.events import nobody
 from ..client.places.remote import RemoteRepository
 from ..client.reader import Opens, Reader
+from ..client.urls import foreign_blobs, is_elsewhere
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import (
@@ -187,17 +188,42 @@ class Blobs:
             return None
 
     async def _from_remote(self, call: Call, descriptor: Descriptor) -> _Near:
-        """From the first registry that has the right bytes.  Raises what the origin does."""
+        """From the first registry that has the right bytes, else from where its URLs lead.
 
+        Raises what the origin does, or the last of the URLs.
+        """
+        try:
+            return await self._from_registries(call, descriptor)
+        except WasmholdError as error:
+            if not (descriptor.urls and is_elsewhere(error)):
+                raise
+            return await self._from_urls(call, descriptor, error)
+
+    async def _from_urls(self, call: Call, descriptor: Descriptor, last: WasmholdError) -> _Near:
+        opener = call.connections.opener
+        for blob in foreign_blobs(opener.outside, opener.runtime, descriptor):
+            try:
+                found = await self._moved(call, _Near(Source.URL, blob), descriptor)
+            except Cancelled:
+                raise
+            except WasmholdError as error:
+                last = error
+            else:
+                call.connections.stats.asked(Source.URL, hit=True)
+                return found
+        raise last
+
+    async def _from_registries(self, call: Call, descriptor: Descriptor) -> _Near:
         async def move(registry: RemoteRepository, source: Source) -> _Near | None:
             found = await self._moved(call, _Near(source, registry), descriptor)
-            if source is Source.ORIGIN or found.is_cached:
+            if found.is_cached or (source is Source.ORIGIN and not descriptor.urls):
                 return found
             # It is read where it is, if it is there.
             return found if await registry.blob_size(descriptor.digest) is not None else None
 
         found = await self._manifests.remotes(call).first(move)
-        assert found is not None, "who has it not raises"
+        if found is None:
+            raise BlobUnknown(call.image.repository, str(descriptor.digest))
         return found
 
     async def _moved(self, call: Call, far: _Near, descriptor: Descriptor) -> _Near:

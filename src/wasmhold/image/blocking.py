@@ -5,7 +5,7 @@ Made from that one, not written again.  Any number of threads may use one puller
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from types import TracebackType
@@ -16,6 +16,7 @@ from ..oci.descriptor import Descriptor
 from ..ports.runtime import run
 from . import layer
 from .connections import Connections
+from .environment import surroundings
 from .layer import MAX_IN_MEMORY, LayerFacts, whole
 from .manifests import PulledManifest
 from .moving import Stream as AsyncStream
@@ -139,6 +140,25 @@ class ImagePuller:
         )
         self._puller.prepare()
 
+    @classmethod
+    def from_env(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        optional_tiers: bool = False,
+        **options: Unpack[Options],
+    ) -> Self:
+        """With caches, default registry, logins and proxies as `environ` says.
+
+        `options` go before that.  `optional_tiers`: a cache that cannot be used is a warning.
+        Raises CacheInvalid for a variable that cannot be taken; what building a cache does; as the
+        constructor.
+        """
+        found = surroundings(environ, optional_tiers=optional_tiers)
+        puller = cls(found.cache, **{**found.options, **options})
+        puller._puller.connections.warnings.extend(found.warnings)
+        return puller
+
     def replace(self, cache: CacheHandle | None = None, **changes: Unpack[Changes]) -> Self:
         """A copy that does some things in another way, over the same connections and counts.
 
@@ -189,3 +209,10 @@ class ImagePuller:
     pull_wasm_to = _blocking(Puller.pull_wasm_to)
     get_wasm_info = _blocking(Puller.get_wasm_info)
     detect_artifact_type = _blocking(Puller.detect_artifact_type)
+    pull_image_config = _blocking(Puller.pull_image_config)
+    inspect = _blocking(Puller.inspect)
+    push_blob = _blocking(Puller.push_blob)
+    push_manifest = _blocking(Puller.push_manifest)
+    push_index = _blocking(Puller.push_index)
+    push_wasm = _blocking(Puller.push_wasm)
+    push_artifact = _blocking(Puller.push_artifact)

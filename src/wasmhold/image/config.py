@@ -21,7 +21,15 @@ MAX_CONFIG: Final = 8 * MIB  # bytes of a config that is read
 
 
 class ConfigInvalid(ManifestInvalid):
-    """A document is no config of an image; all its faults together."""
+    """A document is no config of an image; all its faults together.  `image` is whose it is."""
+
+    def __init__(self, *faults: Fault, image: str = "") -> None:
+        super().__init__(*faults)
+        self.image = image
+
+    def __str__(self) -> str:
+        of = f" of {self.image}" if self.image else ""
+        return f"the config{of} is not one of an image: {super().__str__()}"
 
 
 @dataclass(frozen=True, slots=True)

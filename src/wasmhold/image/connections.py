@@ -30,7 +30,7 @@ class Connections:
         self.warnings: deque[Warned] = deque()
         self._new_runtime = new_runtime
         self._rests_until: dict[str, float] = {}
-        self._repositories: OrderedDict[tuple[str, str, Auth | None], RemoteRepository]
+        self._repositories: OrderedDict[tuple[str, str, Auth | None, bool], RemoteRepository]
         self._repositories = OrderedDict()
 
     @cached_property
@@ -41,21 +41,26 @@ class Connections:
     def opener(self) -> Opener:
         opener = Opener(self.settings, self.runtime, self._warn)
         opener.transport = CountedTransport(opener.transport, self.stats)
+        opener.outside = CountedTransport(opener.outside, self.stats)
         return opener
 
     def _warn(self, text: str) -> None:
         self.warnings.append(Warned("client", text))
 
-    def repository(self, host: str, name: str, auth: Auth | None) -> RemoteRepository:
+    def repository(
+        self, host: str, name: str, auth: Auth | None, *, to_write: bool = False
+    ) -> RemoteRepository:
         """One of a registry, with what its earlier requests have learnt about logging in.
 
-        `auth` None: what the puller's credentials say.
+        `auth` None: what the puller's credentials say.  `to_write`: tokens are for pushing.
         """
-        key = host, name, auth
+        key = host, name, auth, to_write
         found = self._repositories.pop(key, None)
         if found is None:
             credentials = self.opener.credentials if auth is None else Given(auth)
-            found = RemoteRepository(self.opener.network, host, name, credentials)
+            found = RemoteRepository(
+                self.opener.network, host, name, credentials, to_write=to_write
+            )
         self._repositories[key] = found
         while len(self._repositories) > _KEPT:
             self._repositories.popitem(last=False)

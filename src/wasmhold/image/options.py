@@ -67,6 +67,7 @@ class Options(Changes, total=False):
     credentials: Credentials | None
     user_logins: bool
     insecure_hosts: Collection[str]
+    allow_private_urls: bool
     ca_file: str | None
     client_cert: str | tuple[str, str | None] | None
     proxy: str | None
@@ -98,6 +99,7 @@ class Configuration:
     credentials      who the user is; nobody unless it is said
     user_logins      where `credentials` are not given, those of docker and podman, by `environ`
     insecure_hosts   that are spoken to without TLS; on loopback that is found out
+    allow_private_urls: whether the URLs of a foreign layer may lead into private networks
     ca_file          further authorities to trust, a PEM file
     client_cert      a PEM file with certificate and key, or one for each
     proxy            the URL of one for all requests
@@ -120,6 +122,7 @@ class Configuration:
     credentials: Credentials | None = field(default=None, repr=False)
     user_logins: bool = False
     insecure_hosts: Collection[str] = ()
+    allow_private_urls: bool = False
     ca_file: str | None = None
     client_cert: str | tuple[str, str | None] | None = None
     proxy: str | None = None
@@ -158,6 +161,7 @@ class Configuration:
         return Settings(
             environ=environ,
             plain_http=self.insecure_hosts,
+            allow_private_urls=self.allow_private_urls,
             ca_file=self.ca_file,
             client_certificate=certificate,
             user_agent=self.user_agent,

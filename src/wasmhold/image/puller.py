@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Self, TypeAlias
 
-from ..artifact import ArtifactType, WasmArtifactInfo
+from ..artifact import Artifact, ArtifactType, WasmArtifact, WasmArtifactInfo
 from ..client.caches.blob_cache import BlobCache
 from ..client.caches.port import InFiles
 from ..client.credentials import Auth
@@ -20,13 +21,15 @@ from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import NotFound
 from ..ports.runtime import ClientRuntime
-from . import wasm
+from . import inspection, pushing, wasm
 from .blobs import Blobs
 from .call import Call
+from .config import ImageConfig
 from .connections import Connections
 from .events import Done, OnEvent, Teller
 from .layer import MAX_IN_MEMORY, Layer, PulledImage, twice, whole
 from .manifests import Manifests, PulledManifest, not_found
+from .material import AnyContent
 from .moving import Stream
 from .options import CacheHandle, Changes, Configuration, as_platform
 from .policy import PullPolicy, Source, SourcePolicy
@@ -438,6 +441,146 @@ class Puller:
         """
         call = self.call(image, auth, policy, on_event)
         return await wasm.detect_artifact_type(self, call, platform)
+
+    # ---- what an image says of itself
+
+    async def pull_image_config(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> ImageConfig:
+        """The config of an image.  Raises ConfigInvalid; TooLarge; as `fetch_manifest`."""
+        call = self.call(image, auth, policy, on_event)
+        return await inspection.pull_image_config(self, call, platform)
+
+    async def inspect(
+        self,
+        image: str,
+        auth: Auth | None = None,
+        *,
+        local_only: bool = False,
+        policy: PullPolicy | str | None = None,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> inspection.ImageInspection:
+        """System, labels, platforms and more, without the layers.
+
+        `local_only`: no network is used.  Raises as `pull_image_config`.
+        """
+        call = self.call(image, auth, PullPolicy.NEVER if local_only else policy, on_event)
+        return await inspection.inspect(self, call, platform)
+
+    # ---- pushing
+
+    async def push_blob(
+        self,
+        reference: str,
+        source: AnyContent,
+        auth: Auth | None = None,
+        *,
+        digest: Digest | str | None = None,
+        mount_from: str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> Descriptor:
+        """Put bytes, a file (a path) or a stream into the repository of a reference.
+
+        What is there is not sent.  `digest`: what they must have.  `mount_from`: a repository of
+        the same registry that may have them.  Raises DigestMismatch; FileInvalid; PushError.
+        """
+        call = pushing.begin(self, reference, auth, on_event)
+        return await pushing.push_blob(self, call, source, digest, mount_from)
+
+    async def push_manifest(
+        self,
+        reference: str,
+        manifest: pushing.AnyManifest,
+        auth: Auth | None = None,
+        *,
+        media_type: str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> str:
+        """Put a manifest or index under a reference; its digest.
+
+        Bytes are sent as they are, a mapping as compact JSON.  What it refers to is there already.
+        Raises ManifestInvalid; DigestMismatch when the reference has another digest; PushError.
+        """
+        call = pushing.begin(self, reference, auth, on_event)
+        return await pushing.push_manifest(self, call, manifest, media_type)
+
+    async def push_index(
+        self,
+        reference: str,
+        index: pushing.AnyManifest,
+        auth: Auth | None = None,
+        *,
+        children: Iterable[pushing.AnyManifest | Artifact] = (),
+        blobs: Iterable[AnyContent] = (),
+        mount_from: str | None = None,
+        foreign: pushing.Foreign = "skip",
+        on_event: OnEvent | None = None,
+    ) -> str:
+        """Put `blobs`, then the manifests `children`, then the index; its digest.
+
+        What the registry has is not sent, and need not be given.  `foreign`: ``push`` also sends
+        blobs that are to be had elsewhere.  Raises as `push_manifest`; FileInvalid.
+        """
+        call = pushing.begin(self, reference, auth, on_event)
+        return await pushing.push_index(self, call, index, children, blobs, mount_from, foreign)
+
+    async def push_wasm(
+        self,
+        reference: str,
+        artifact: WasmArtifact,
+        auth: Auth | None = None,
+        *,
+        mount_from: str | None = None,
+        on_event: OnEvent | None = None,
+    ) -> pushing.PushResult:
+        """Put what `build_wasm_artifact` gave under a reference, byte for byte.
+
+        Raises as `push_index`.
+        """
+        call = pushing.begin(self, reference, auth, on_event)
+        return await pushing.push_wasm(self, call, artifact, mount_from)
+
+    async def push_artifact(
+        self,
+        reference: str,
+        auth: Auth | None = None,
+        *,
+        artifact_type: str | None = None,
+        layers: Sequence[pushing.ArtifactLayer | Descriptor] = (),
+        config: AnyContent | None = None,
+        config_media_type: str | None = None,
+        annotations: Mapping[str, str] | None = None,
+        subject: Descriptor | PulledManifest | None = None,
+        mount_from: str | None = None,
+        foreign: pushing.Foreign = "skip",
+        on_event: OnEvent | None = None,
+    ) -> pushing.PushResult:
+        """Make an artifact and put it under a reference: blobs side by side, then the manifest.
+
+        Without `config` it has the empty one.  A layer may be the descriptor of one that is there
+        or elsewhere.  `subject` is what it refers to.  Raises ArtifactInvalid, InputError; as
+        `push_index`.
+        """
+        call = pushing.begin(self, reference, auth, on_event)
+        return await pushing.push_artifact(
+            self,
+            call,
+            artifact_type=artifact_type,
+            layers=layers,
+            config=config,
+            config_media_type=config_media_type,
+            annotations=annotations,
+            subject=subject,
+            mount_from=mount_from,
+            foreign=foreign,
+        )
 
     async def _described(self, call: Call, blob: AnyBlob, size: int | None) -> Descriptor:
         if isinstance(blob, Descriptor):

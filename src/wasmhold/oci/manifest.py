@@ -38,6 +38,22 @@ class Manifest:
         """Every descriptor that it points at downwards: config, layers, manifests."""
         return (*((self.config,) if self.config else ()), *self.layers, *self.manifests)
 
+    def to_json(self) -> dict[str, object]:
+        """The members that are set, in the order of the specification."""
+        document: dict[str, object] = {"schemaVersion": 2, "mediaType": self.media_type}
+        if self.artifact_type is not None:
+            document["artifactType"] = self.artifact_type
+        if self.is_index:
+            document["manifests"] = [child.to_json() for child in self.manifests]
+        elif self.config is not None:
+            document["config"] = self.config.to_json()
+            document["layers"] = [layer.to_json() for layer in self.layers]
+        if self.subject is not None:
+            document["subject"] = self.subject.to_json()
+        if self.annotations:
+            document["annotations"] = dict(self.annotations)
+        return document
+
     def descriptor(self, digest: Digest, size: int) -> Descriptor:
         """How a list of referrers names this manifest (distribution-spec, "Listing Referrers").
 
