@@ -37,7 +37,7 @@ class WasmBinaryInfo:
     @classmethod
     def of(cls, binary: Binary) -> Self:
         version = version_of(binary)
-        number, layer = (13, 1) if version.is_preview2() else (1, 0)
+        number, layer = format_of(version)
         return cls(
             version,
             version.is_preview2(),
@@ -48,6 +48,11 @@ class WasmBinaryInfo:
             imports_wasi(binary),
             wasi_release(binary),
         )
+
+
+def format_of(version: WasiVersion) -> tuple[int, int]:
+    """Version and layer of the binary format."""
+    return (13, 1) if version.is_preview2() else (1, 0)
 
 
 def binary_info(content: bytes | bytearray | memoryview) -> WasmBinaryInfo:

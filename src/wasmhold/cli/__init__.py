@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "tags": ("commands.tags:tags", "list the tags of a repository"),
     "version": ("commands.version:version", "say which version this is"),
     "warg-loader": ("compat.warg_loader:warg_loader", "the command line of warg-loader"),
+    "wasm": ("commands.wasm:wasm", "export, push, check and describe WebAssembly"),
     "wasm-to-oci": ("compat.wasm_to_oci:wasm_to_oci", "the command line of wasm-to-oci"),
 }
 
