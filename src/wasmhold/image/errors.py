@@ -24,13 +24,12 @@ from ..oci.errors import (
     Cancelled,
     DigestInvalid,
     DigestMismatch,
-    Fault,
     InputError,
-    ManifestInvalid,
     NotFound,
     NotWasm,
     NoWasmLayer,
     SizeInvalid,
+    UnsupportedManifest,
     WasmholdError,
     WasmInvalid,
 )
@@ -82,13 +81,3 @@ class AmbiguousReference(Ambiguous):
     def __init__(self, reference: str, choices: Sequence[str]) -> None:
         super().__init__(f"{reference} may be several images, write one of them out", choices)
         self.reference = reference
-
-
-class UnsupportedManifest(ManifestInvalid):
-    """A manifest of a kind that is not read here, such as schema 1 of docker."""
-
-    def __init__(self, reference: str, media_type: str) -> None:
-        super().__init__(
-            Fault("mediaType", f"{reference} is {media_type or 'of no type'}, which is not read")
-        )
-        self.reference, self.media_type = reference, media_type

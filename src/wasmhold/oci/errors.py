@@ -7,6 +7,7 @@
     │   ├── TagInvalid               MANIFEST_INVALID       400
     │   └── RequestInvalid           UNSUPPORTED            400  path, query or header
     ├── ManifestInvalid              MANIFEST_INVALID       400  one entry for each fault
+    │   └── UnsupportedManifest      MANIFEST_INVALID       400  of a kind that is not read
     ├── WasmInvalid                  UNKNOWN                400  no WebAssembly; carries the offset
     ├── ArtifactInvalid              MANIFEST_INVALID       400  what it holds is not what is wanted
     │   ├── NotWasm                  MANIFEST_INVALID       400  carries what was found
@@ -152,6 +153,15 @@ class ManifestInvalid(WasmholdError):
             Entry(self.code, f"{f.path}: {f.reason}" if f.path else f.reason, {"path": f.path})
             for f in self.faults
         ]
+
+
+class UnsupportedManifest(ManifestInvalid):
+    """A manifest of a kind that is not read here, such as schema 1 of docker."""
+
+    def __init__(self, reference: str, media_type: str) -> None:
+        kind = media_type or "of no media type"
+        super().__init__(Fault("mediaType", f"{reference} is {kind}, which is not read here"))
+        self.reference, self.media_type = reference, media_type
 
 
 class WasmInvalid(WasmholdError):

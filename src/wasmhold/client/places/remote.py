@@ -23,6 +23,7 @@ from ...oci.errors import (
     ManifestUnknown,
     NameUnknown,
     Unsupported,
+    UnsupportedManifest,
 )
 from ...oci.manifest import parse_manifest
 from ...ports.body import Body
@@ -48,6 +49,9 @@ ACCEPT: Final = (
     media_types.IMAGE_INDEX,
     media_types.DOCKER_MANIFEST,
     media_types.DOCKER_LIST,
+)
+_SCHEMA_1: Final = frozenset(
+    f"application/vnd.docker.distribution.manifest.v1+{kind}" for kind in ("json", "prettyjws")
 )
 _PAGE: Final = 1000  # tags that are asked for at once
 _MAX_PAGES: Final = 10_000  # of one list: a registry that links in a circle comes to an end
@@ -160,6 +164,8 @@ class RemoteRepository:
         found = reply.result
         assert isinstance(found, res.ManifestFound)
         assert found.content is not None
+        if found.media_type in _SCHEMA_1:  # its digest is not that of its bytes
+            raise UnsupportedManifest(str(reference), found.media_type)
         _same(reference, found.digest)
         actual = Digest.of(found.content, found.digest.algorithm)
         if actual != found.digest:
