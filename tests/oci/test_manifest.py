@@ -150,6 +150,23 @@ def test_how_referrers_name_a_manifest(document, artifact_type):
     assert named == Descriptor(manifest.media_type, D, 5, artifact_type, {"k": "v"})
 
 
+# fmt: off
+WRITTEN = [
+    image(mediaType=mt.IMAGE_MANIFEST),
+    image(mediaType=mt.DOCKER_MANIFEST, layers=[descriptor(), descriptor(urls=["https://x"])]),
+    image(mediaType=mt.IMAGE_MANIFEST, artifactType="a/c", subject=descriptor(), annotations={"a": "b"}),
+    index(mediaType=mt.IMAGE_INDEX, manifests=[descriptor(platform={"os": "linux"})], annotations={"a": "b"}),
+    index(mediaType=mt.DOCKER_LIST),
+]
+# fmt: on
+
+
+@covers("ZL-252")
+@pytest.mark.parametrize("document", WRITTEN)
+def test_manifest_round_trip(document):
+    assert parse(document).to_json() == document
+
+
 def test_children():
     manifest = parse(image(layers=[descriptor(size=1), descriptor(size=2)]))
     assert [child.size for child in manifest.children] == [0, 1, 2]

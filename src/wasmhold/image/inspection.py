@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from ..artifact import candidates
 from ..artifact.media_types import CNCF_CONFIG, IMAGE_CONFIGS
 from ..client.platforms import NoMatchingPlatform, Platform, platforms_of
 from ..oci.descriptor import Descriptor
@@ -76,10 +77,9 @@ async def inspect(puller: Puller, call: Call, platform: Platform | str | None) -
         try:
             return wanted.choose(index, call.image.repository, str(call.image.reference))
         except NoMatchingPlatform:
-            if platform is None:
-                for child in index.manifests:
-                    if child.platform and Platform.of(child.platform).os not in ("", "unknown"):
-                        return child
+            first = next((child for child in candidates(index) if child.platform), None)
+            if platform is None and first is not None:
+                return first
             raise
 
     manifest = await puller.manifests.follow(call, choose)
@@ -114,7 +114,7 @@ def _above(manifest: PulledManifest) -> tuple[Descriptor | None, tuple[str, ...]
     index = manifest.index
     if index is None:
         return None, ()
-    of = next(child for child in index.manifests if child.digest == manifest.digest)
+    of = next((child for child in candidates(index) if child.digest == manifest.digest), None)
     return of, tuple(platforms_of(index))
 
 
