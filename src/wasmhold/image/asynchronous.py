@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self, Unpack
 
 from ..client.aio import AsyncioRuntime
 from .connections import Connections
+from .environment import surroundings
 from .options import CacheHandle, Changes, Configuration, Options
 from .puller import Puller
 
@@ -24,6 +26,25 @@ class ImagePuller(Puller):
         super().__init__(
             cache, configuration, Connections(configuration.settings(), AsyncioRuntime)
         )
+
+    @classmethod
+    async def from_env(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        optional_tiers: bool = False,
+        **options: Unpack[Options],
+    ) -> Self:
+        """With caches, default registry, logins and proxies as `environ` says.
+
+        `options` go before that.  `optional_tiers`: a cache that cannot be used is a warning.
+        Raises CacheInvalid for a variable that cannot be taken; what building a cache does; as the
+        constructor.
+        """
+        found = surroundings(environ, optional_tiers=optional_tiers)
+        puller = cls(found.cache, **{**found.options, **options})
+        puller.connections.warnings.extend(found.warnings)
+        return puller
 
     def replace(self, cache: CacheHandle | None = None, **changes: Unpack[Changes]) -> Self:
         """A copy that does some things in another way, over the same connections and counts.
