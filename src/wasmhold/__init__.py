@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from .client.platforms import NoMatchingPlatform as NoMatchingPlatform
     from .client.platforms import Platform as Platform
     from .image.asynchronous import ImagePuller as ImagePuller
+    from .image.archives import fetch_archive as fetch_archive
     from .image.config import ImageConfig as ImageConfig
     from .image.config import ImageHealthcheck as ImageHealthcheck
+    from .image.config import InvalidConfig as InvalidConfig
     from .image.errors import AmbiguousArtifact as AmbiguousArtifact
     from .image.errors import AmbiguousReference as AmbiguousReference
     from .image.errors import AmbiguousWasmLayer as AmbiguousWasmLayer
@@ -51,11 +53,18 @@ if TYPE_CHECKING:
     from .image.errors import RemoteError as RemoteError
     from .image.errors import SizeMismatch as SizeMismatch
     from .image.errors import UnsupportedManifest as UnsupportedManifest
+    from .image.inspection import ImageInspection as ImageInspection
     from .image.layer import Layer as Layer
     from .image.manifests import PulledManifest as PulledManifest
     from .image.policy import PullPolicy as PullPolicy
     from .image.policy import SourcePolicy as SourcePolicy
+    from .image.push_errors import AuthenticationFailed as AuthenticationFailed
+    from .image.push_errors import BlobUploadFailed as BlobUploadFailed
+    from .image.push_errors import ManifestUploadFailed as ManifestUploadFailed
+    from .image.push_errors import NetworkError as NetworkError
     from .image.push_errors import PushError as PushError
+    from .image.pushing import ArtifactLayer as ArtifactLayer
+    from .image.pushing import PushResult as PushResult
     from .image.reference import ImageReference as ImageReference
     from .image.reference import is_mutable_tag as is_mutable_tag
     from .oci.descriptor import Descriptor as Descriptor
@@ -85,7 +94,8 @@ _NAMES = {
     "client.exporting": ("build_wasm_artifact",),
     "client.platforms": ("NoMatchingPlatform", "Platform"),
     "image.asynchronous": ("ImagePuller",),
-    "image.config": ("ImageConfig", "ImageHealthcheck"),
+    "image.archives": ("fetch_archive",),
+    "image.config": ("ImageConfig", "ImageHealthcheck", "InvalidConfig"),
     "image.errors": (
         "AmbiguousArtifact",
         "AmbiguousReference",
@@ -106,10 +116,18 @@ _NAMES = {
         "SizeMismatch",
         "UnsupportedManifest",
     ),
+    "image.inspection": ("ImageInspection",),
     "image.layer": ("Layer",),
     "image.manifests": ("PulledManifest",),
     "image.policy": ("PullPolicy", "SourcePolicy"),
-    "image.push_errors": ("PushError",),
+    "image.push_errors": (
+        "AuthenticationFailed",
+        "BlobUploadFailed",
+        "ManifestUploadFailed",
+        "NetworkError",
+        "PushError",
+    ),
+    "image.pushing": ("ArtifactLayer", "PushResult"),
     "image.reference": ("ImageReference", "is_mutable_tag"),
     "oci.descriptor": ("Descriptor",),
     "oci.digest": ("Digest",),

@@ -32,6 +32,9 @@ class ConfigInvalid(ManifestInvalid):
         return f"the config{of} is not one of an image: {super().__str__()}"
 
 
+InvalidConfig = ConfigInvalid  # as a reader of zlayer-registry knows errors
+
+
 @dataclass(frozen=True, slots=True)
 class ImageHealthcheck:
     """`test` is the command behind ``NONE``, ``CMD`` or ``CMD-SHELL``; times are nanoseconds."""
