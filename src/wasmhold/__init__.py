@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from .client.exporting import build_wasm_artifact as build_wasm_artifact
     from .client.platforms import NoMatchingPlatform as NoMatchingPlatform
     from .client.platforms import Platform as Platform
-    from .image.asynchronous import ImagePuller as ImagePuller
     from .image.archives import fetch_archive as fetch_archive
+    from .image.asynchronous import ImagePuller as ImagePuller
     from .image.config import ImageConfig as ImageConfig
     from .image.config import ImageHealthcheck as ImageHealthcheck
     from .image.config import InvalidConfig as InvalidConfig
