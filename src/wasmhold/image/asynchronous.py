@@ -31,6 +31,7 @@ class ImagePuller(Puller):
     async def from_env(
         cls,
         environ: Mapping[str, str],
+        /,
         *,
         optional_tiers: bool = False,
         **options: Unpack[Options],
@@ -42,8 +43,9 @@ class ImagePuller(Puller):
         constructor.
         """
         found = surroundings(environ, optional_tiers=optional_tiers)
-        puller = cls(found.cache, **{**found.options, **options})
-        puller.connections.warnings.extend(found.warnings)
+        given: Options = {**found.options, **options}
+        puller = cls(found.cache, **given)
+        await found.tell(puller.configuration.on_event)
         return puller
 
     def replace(self, cache: CacheHandle | None = None, **changes: Unpack[Changes]) -> Self:

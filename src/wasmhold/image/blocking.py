@@ -144,6 +144,7 @@ class ImagePuller:
     def from_env(
         cls,
         environ: Mapping[str, str],
+        /,
         *,
         optional_tiers: bool = False,
         **options: Unpack[Options],
@@ -155,8 +156,9 @@ class ImagePuller:
         constructor.
         """
         found = surroundings(environ, optional_tiers=optional_tiers)
-        puller = cls(found.cache, **{**found.options, **options})
-        puller._puller.connections.warnings.extend(found.warnings)
+        given: Options = {**found.options, **options}
+        puller = cls(found.cache, **given)
+        run(found.tell(puller._puller.configuration.on_event))
         return puller
 
     def replace(self, cache: CacheHandle | None = None, **changes: Unpack[Changes]) -> Self:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 
 from ..client.credentials import Auth
 from ..oci.errors import WasmholdError
 from .connections import Connections
-from .events import PullEvent, Retry, Teller, Warned
+from .events import Done, PullEvent, Retry, Teller, Warned
 from .policy import PullPolicy, SourcePolicy
 from .reference import ImageReference
 
@@ -27,17 +27,30 @@ class Call:
     connections: Connections
     stopped: Callable[[], bool]
 
+    async def __aenter__(self) -> Call:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Its end is told when it comes to one; what was said before that in any case."""
+        if error is None:
+            await self.tell(Done(str(self.image)))
+        elif isinstance(error, WasmholdError):
+            await self._tell_what_was_said()
+
     async def tell(self, event: PullEvent) -> None:
         """Raises what the listener does."""
+        await self._tell_what_was_said()
+        await self.teller.tell(event)
+
+    async def _tell_what_was_said(self) -> None:
         said = self.connections.warnings
         while said:
-            await self._tell(said.popleft())
-        await self._tell(event)
-
-    async def _tell(self, event: PullEvent) -> None:
-        if isinstance(event, Warned) and not self.teller.is_heard:
-            warnings.warn(event.text, stacklevel=2)
-        await self.teller.tell(event)
+            await self.teller.tell(said.popleft())
 
     async def warn(self, code: str, text: str) -> None:
         await self.tell(Warned(code, text))

@@ -9,7 +9,7 @@ from typing import TypeVar
 from ..client.caches.blob_cache import BlobCache
 from ..client.caches.config import CacheConfig
 from ..oci.errors import WasmholdError
-from .events import Warned
+from .events import OnEvent, Teller, Warned
 from .options import CacheHandle, Options
 
 H = TypeVar("H")
@@ -22,6 +22,12 @@ class Surroundings:
     cache: CacheHandle
     options: Options
     warnings: list[Warned]
+
+    async def tell(self, listener: OnEvent | None) -> None:
+        """Tell the warnings."""
+        teller = Teller(listener)
+        for warned in self.warnings:
+            await teller.tell(warned)
 
 
 def surroundings(environ: Mapping[str, str], *, optional_tiers: bool) -> Surroundings:
@@ -42,7 +48,8 @@ def surroundings(environ: Mapping[str, str], *, optional_tiers: bool) -> Surroun
             warnings.append(Warned("cache-start", f"going on without a cache: {error}"))
             return instead
 
-    cache = tier(config.build, BlobCache.memory())
+    in_memory: CacheHandle = BlobCache.memory()
+    cache = tier(config.build, in_memory)
     shared = tier(config.build_shared, None)
     options = Options(
         environ=environ,

@@ -7,6 +7,7 @@ What it raises ends the operation.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -102,16 +103,20 @@ OnEvent: TypeAlias = Callable[[PullEvent], Awaitable[object] | object]
 
 
 class Teller:
-    """Tells the listener of one operation; of what other threads do, one thing at a time."""
+    """Tells the listener of one operation; of what other threads do, one thing at a time.
+
+    Without a listener warnings are those of Python.
+    """
 
     def __init__(self, listener: OnEvent | None) -> None:
         self._listener = listener
         self._lock = threading.Lock()
-        self.is_heard = listener is not None
 
     async def tell(self, event: PullEvent) -> None:
         """Raises what the listener does."""
         if self._listener is None:
+            if isinstance(event, Warned):
+                warnings.warn(event.text, stacklevel=2)
             return
         with self._lock:
             told = self._listener(event)

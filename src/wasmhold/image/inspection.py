@@ -18,7 +18,6 @@ from ..oci.errors import NotFound, TooLarge
 from ..ports.body import read_all
 from .call import Call
 from .config import MAX_CONFIG, ConfigInvalid, ImageConfig
-from .events import Done
 from .layer import twice
 from .manifests import PulledManifest
 
@@ -61,7 +60,6 @@ async def pull_image_config(
     found = ImageConfig()
     if manifest.config is not None:
         found = await _config(puller, call, manifest.config)
-    await call.tell(Done(str(call.image)))
     return found
 
 
@@ -87,7 +85,6 @@ async def inspect(puller: Puller, call: Call, platform: Platform | str | None) -
     if manifest.config is not None and manifest.config.media_type in _READ:
         with suppress(NotFound):  # as where nothing but what is here may be asked
             config = await _config(puller, call, manifest.config)
-    await call.tell(Done(str(call.image)))
     return _inspection(manifest, config)
 
 

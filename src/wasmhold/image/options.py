@@ -103,6 +103,7 @@ class Configuration:
     ca_file          further authorities to trust, a PEM file
     client_cert      a PEM file with certificate and key, or one for each
     proxy            the URL of one for all requests
+    user_agent       what requests say they come from
     connect_timeout_s, read_timeout_s: for a connection, and for the next bytes
     retries          how often what may heal is tried again
     """

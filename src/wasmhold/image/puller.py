@@ -26,7 +26,7 @@ from .blobs import Blobs
 from .call import Call
 from .config import ImageConfig
 from .connections import Connections
-from .events import Done, OnEvent, Teller
+from .events import OnEvent, Teller
 from .layer import MAX_IN_MEMORY, Layer, PulledImage, twice, whole
 from .manifests import Manifests, PulledManifest, not_found
 from .material import AnyContent
@@ -172,10 +172,8 @@ class Puller:
         Raises NotFound, AuthFailed; NoMatchingPlatform; UnsupportedManifest, ManifestInvalid,
         DigestMismatch; Unreachable, RemoteError.
         """
-        call = self.call(image, auth, policy, on_event)
-        found = await self.manifests.chosen(call, self.platform(platform))
-        await call.tell(Done(str(call.image)))
-        return found
+        async with self.call(image, auth, policy, on_event) as call:
+            return await self.manifests.chosen(call, self.platform(platform))
 
     async def fetch_root(
         self,
@@ -186,10 +184,8 @@ class Puller:
         on_event: OnEvent | None = None,
     ) -> PulledManifest:
         """What the reference itself names: an index stays one.  Raises as `fetch_manifest`."""
-        call = self.call(image, auth, policy, on_event)
-        found = await self.manifests.root(call)
-        await call.tell(Done(str(call.image)))
-        return found
+        async with self.call(image, auth, policy, on_event) as call:
+            return await self.manifests.root(call)
 
     async def fetch_child(
         self,
@@ -202,10 +198,8 @@ class Puller:
         on_event: OnEvent | None = None,
     ) -> PulledManifest:
         """One manifest of an index that `fetch_root` gave.  Raises as `fetch_manifest`."""
-        call = self.call(image, auth, policy, on_event)
-        found = await self.manifests.child(call, index, child)
-        await call.tell(Done(str(call.image)))
-        return found
+        async with self.call(image, auth, policy, on_event) as call:
+            return await self.manifests.child(call, index, child)
 
     async def pull_manifest(
         self,
@@ -230,12 +224,10 @@ class Puller:
         Raises NotFound for a bare name without a default registry; AuthFailed; Unreachable,
         RemoteError.
         """
-        call = self.call(image, auth, None, on_event)
-        if not call.has_origin:
-            raise not_found(call)
-        found = await self.manifests.remotes(call).resolve(call.image.reference)
-        await call.tell(Done(str(call.image)))
-        return found
+        async with self.call(image, auth, None, on_event) as call:
+            if not call.has_origin:
+                raise not_found(call)
+            return await self.manifests.remotes(call).resolve(call.image.reference)
 
     async def lookup(
         self, image: str, *, platform: Platform | str | None = None
@@ -264,16 +256,15 @@ class Puller:
 
         Raises as `fetch_manifest`; BlobUnknown, SizeInvalid.
         """
-        call = self.call(image, auth, policy, on_event)
-        manifest = await self.manifests.chosen(call, self.platform(platform))
-        blobs = {blob.digest: blob for blob in manifest.children}
-        limit = self.configuration.concurrency
-        sources = await self.blobs.fetch(call, [*blobs.values()], limit)
-        where = dict(zip(blobs, sources, strict=True))
-        again = _Again(self, call)
-        layers = [Layer(layer, where[layer.digest], again) for layer in manifest.layers]
-        await call.tell(Done(str(call.image)))
-        return PulledImage(manifest, layers)
+        async with self.call(image, auth, policy, on_event) as call:
+            manifest = await self.manifests.chosen(call, self.platform(platform))
+            blobs = {blob.digest: blob for blob in manifest.children}
+            limit = self.configuration.concurrency
+            sources = await self.blobs.fetch(call, [*blobs.values()], limit)
+            where = dict(zip(blobs, sources, strict=True))
+            again = _Again(self, call)
+            layers = [Layer(layer, where[layer.digest], again) for layer in manifest.layers]
+            return PulledImage(manifest, layers)
 
     async def pull_image(
         self,
@@ -311,11 +302,9 @@ class Puller:
         `blob`: a descriptor, or a digest, of which `size` may say the bytes.  Raises TooLarge
         beyond `max_size`; BlobUnknown; as `fetch_manifest`.
         """
-        call = self.call(image, auth, policy, on_event)
-        descriptor = await self._described(call, blob, size)
-        content = await whole(lambda: self.blobs.open(call, descriptor), descriptor, max_size)
-        await call.tell(Done(str(call.image)))
-        return content
+        async with self.call(image, auth, policy, on_event) as call:
+            descriptor = await self._described(call, blob, size)
+            return await whole(lambda: self.blobs.open(call, descriptor), descriptor, max_size)
 
     async def open_blob(
         self,
@@ -350,21 +339,21 @@ class Puller:
         Raises as `pull_blob`; ArtifactInvalid where the path can be no file; Denied, OutOfSpace,
         StoreUnavailable of the file system.
         """
-        call, file = self.call(image, auth, policy, on_event), os.fspath(path)
-        target_of(file)  # before anything is asked for
-        descriptor = await self._described(call, blob, size)
+        file = os.fspath(path)
+        async with self.call(image, auth, policy, on_event) as call:
+            target_of(file)  # before anything is asked for
+            descriptor = await self._described(call, blob, size)
 
-        async def write_file() -> None:
-            async with (
-                new_file(file, 0o644, self.runtime) as write,
-                await self.blobs.open(call, descriptor) as stream,
-            ):
-                async for chunk in stream:
-                    await self.runtime.offload(write, chunk)
+            async def write_file() -> None:
+                async with (
+                    new_file(file, 0o644, self.runtime) as write,
+                    await self.blobs.open(call, descriptor) as stream,
+                ):
+                    async for chunk in stream:
+                        await self.runtime.offload(write, chunk)
 
-        await twice(write_file)
-        await call.tell(Done(str(call.image)))
-        return descriptor
+            await twice(write_file)
+            return descriptor
 
     # ---- WebAssembly
 
@@ -387,8 +376,8 @@ class Puller:
         Raises NotWasm for a container, NoWasmLayer, Ambiguous; WasmInvalid for bytes that do not
         begin as WebAssembly; TooLarge beyond `max_size`; as `pull`.
         """
-        call = self.call(image, auth, policy, on_event)
-        return await wasm.pull_wasm(self, call, layer, platform, max_size, check)
+        async with self.call(image, auth, policy, on_event) as call:
+            return await wasm.pull_wasm(self, call, layer, platform, max_size, check)
 
     async def pull_wasm_to(
         self,
@@ -406,8 +395,8 @@ class Puller:
 
         Raises as `pull_wasm`; what else `pull_blob_to` does.
         """
-        call = self.call(image, auth, policy, on_event)
-        return await wasm.pull_wasm_to(self, call, os.fspath(path), layer, platform, check)
+        async with self.call(image, auth, policy, on_event) as call:
+            return await wasm.pull_wasm_to(self, call, os.fspath(path), layer, platform, check)
 
     async def get_wasm_info(
         self,
@@ -423,8 +412,8 @@ class Puller:
         Its config may be read, and eight bytes of the layer, which nothing verifies.  Raises as
         `fetch_manifest`.
         """
-        call = self.call(image, auth, policy, on_event)
-        return await wasm.get_wasm_info(self, call, platform)
+        async with self.call(image, auth, policy, on_event) as call:
+            return await wasm.get_wasm_info(self, call, platform)
 
     async def detect_artifact_type(
         self,
@@ -439,8 +428,8 @@ class Puller:
 
         Raises as `fetch_manifest`.
         """
-        call = self.call(image, auth, policy, on_event)
-        return await wasm.detect_artifact_type(self, call, platform)
+        async with self.call(image, auth, policy, on_event) as call:
+            return await wasm.detect_artifact_type(self, call, platform)
 
     # ---- what an image says of itself
 
@@ -454,8 +443,8 @@ class Puller:
         on_event: OnEvent | None = None,
     ) -> ImageConfig:
         """The config of an image.  Raises ConfigInvalid; TooLarge; as `fetch_manifest`."""
-        call = self.call(image, auth, policy, on_event)
-        return await inspection.pull_image_config(self, call, platform)
+        async with self.call(image, auth, policy, on_event) as call:
+            return await inspection.pull_image_config(self, call, platform)
 
     async def inspect(
         self,
@@ -471,8 +460,10 @@ class Puller:
 
         `local_only`: no network is used.  Raises as `pull_image_config`.
         """
-        call = self.call(image, auth, PullPolicy.NEVER if local_only else policy, on_event)
-        return await inspection.inspect(self, call, platform)
+        async with self.call(
+            image, auth, PullPolicy.NEVER if local_only else policy, on_event
+        ) as call:
+            return await inspection.inspect(self, call, platform)
 
     # ---- pushing
 
@@ -491,8 +482,8 @@ class Puller:
         What is there is not sent.  `digest`: what they must have.  `mount_from`: a repository of
         the same registry that may have them.  Raises DigestMismatch; FileInvalid; PushError.
         """
-        call = pushing.begin(self, reference, auth, on_event)
-        return await pushing.push_blob(self, call, source, digest, mount_from)
+        async with pushing.begin(self, reference, auth, on_event) as call:
+            return await pushing.push_blob(self, call, source, digest, mount_from)
 
     async def push_manifest(
         self,
@@ -508,8 +499,8 @@ class Puller:
         Bytes are sent as they are, a mapping as compact JSON.  What it refers to is there already.
         Raises ManifestInvalid; DigestMismatch when the reference has another digest; PushError.
         """
-        call = pushing.begin(self, reference, auth, on_event)
-        return await pushing.push_manifest(self, call, manifest, media_type)
+        async with pushing.begin(self, reference, auth, on_event) as call:
+            return await pushing.push_manifest(self, call, manifest, media_type)
 
     async def push_index(
         self,
@@ -528,8 +519,8 @@ class Puller:
         What the registry has is not sent, and need not be given.  `foreign`: ``push`` also sends
         blobs that are to be had elsewhere.  Raises as `push_manifest`; FileInvalid.
         """
-        call = pushing.begin(self, reference, auth, on_event)
-        return await pushing.push_index(self, call, index, children, blobs, mount_from, foreign)
+        async with pushing.begin(self, reference, auth, on_event) as call:
+            return await pushing.push_index(self, call, index, children, blobs, mount_from, foreign)
 
     async def push_wasm(
         self,
@@ -544,8 +535,8 @@ class Puller:
 
         Raises as `push_index`.
         """
-        call = pushing.begin(self, reference, auth, on_event)
-        return await pushing.push_wasm(self, call, artifact, mount_from)
+        async with pushing.begin(self, reference, auth, on_event) as call:
+            return await pushing.push_wasm(self, call, artifact, mount_from)
 
     async def push_artifact(
         self,
@@ -568,19 +559,19 @@ class Puller:
         or elsewhere.  `subject` is what it refers to.  Raises ArtifactInvalid, InputError; as
         `push_index`.
         """
-        call = pushing.begin(self, reference, auth, on_event)
-        return await pushing.push_artifact(
-            self,
-            call,
-            artifact_type=artifact_type,
-            layers=layers,
-            config=config,
-            config_media_type=config_media_type,
-            annotations=annotations,
-            subject=subject,
-            mount_from=mount_from,
-            foreign=foreign,
-        )
+        async with pushing.begin(self, reference, auth, on_event) as call:
+            return await pushing.push_artifact(
+                self,
+                call,
+                artifact_type=artifact_type,
+                layers=layers,
+                config=config,
+                config_media_type=config_media_type,
+                annotations=annotations,
+                subject=subject,
+                mount_from=mount_from,
+                foreign=foreign,
+            )
 
     async def _described(self, call: Call, blob: AnyBlob, size: int | None) -> Descriptor:
         if isinstance(blob, Descriptor):

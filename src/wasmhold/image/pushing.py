@@ -32,7 +32,7 @@ from ..oci.media_types import IMAGE_MANIFEST, is_media_type_of_content
 from ..oci.reference import parse_name
 from ..ports.store import StoredManifest
 from .call import Call
-from .events import BlobSkipped, Done, OnEvent
+from .events import BlobSkipped, OnEvent
 from .manifests import PulledManifest
 from .material import AnyContent, Material
 from .moving import Moving
@@ -109,7 +109,6 @@ async def push_blob(
             await call.tell(BlobSkipped(blob.digest, IS_THERE))
         else:
             await sending.send([blob])
-    await call.tell(Done(str(call.image)))
     return blob
 
 
@@ -123,7 +122,6 @@ async def push_manifest(
     with push_errors(call.image.registry):
         await destination.manifest_put(stored, _tags(call))
         await destination.flush()
-    await call.tell(Done(str(call.image)))
     return str(stored.digest)
 
 
@@ -346,7 +344,6 @@ async def _push(
     await sending.send(plan.blobs)
     with push_errors(sending.registry), without_sides():
         await copier.follow(replace(plan, blobs=()))
-    await call.tell(Done(str(call.image)))
     blobs = [digest for digest in material.blobs() if digest not in left_out]
     sent = sending.pushed | sending.mounted
 

@@ -24,7 +24,6 @@ from ..ports.body import read_all
 from ..wasm import Preamble, Reader, WasmError
 from ..wasm.preamble import SIZE
 from .call import Call
-from .events import Done
 from .layer import twice
 from .manifests import PulledManifest
 
@@ -60,7 +59,6 @@ async def detect_artifact_type(
     """The type with its version, the manifest and its digest."""
     manifest = await find(puller, call, platform)
     info = await _ask(puller, call, manifest)
-    await call.tell(Done(str(call.image)))
     found = ArtifactType.Container() if info is None else ArtifactType.Wasm(info.wasi_version)
     return found, manifest, str(manifest.digest)
 
@@ -70,7 +68,6 @@ async def get_wasm_info(
 ) -> WasmArtifactInfo | None:
     """What is known without the layer; None for a container."""
     info = await _ask(puller, call, await find(puller, call, platform))
-    await call.tell(Done(str(call.image)))
     return info
 
 
@@ -122,7 +119,6 @@ async def pull_wasm(
         return b"".join(chunks), known
 
     content, known = await twice(read)
-    await call.tell(Done(str(call.image)))
     return content, known
 
 
@@ -143,7 +139,6 @@ async def pull_wasm_to(
             return await _read(puller, call, wanted, info, check, write)
 
     known = await twice(write_file)
-    await call.tell(Done(str(call.image)))
     return known
 
 
