@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Self
 
-from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import ArtifactInvalid, InputError, WasmInvalid
 from ..oci.manifest import parse_manifest
@@ -69,16 +68,6 @@ class WasmArtifact:
     @property
     def artifact_type(self) -> str | None:
         return parse_manifest(self.artifact.manifest).artifact_type
-
-    @property
-    def blobs(self) -> list[tuple[Descriptor, bytes | str]]:
-        """Config and layers, each with its bytes or the path of its file."""
-        artifact = self.artifact
-        made = {Digest.of(one): one for one in (artifact.config, *artifact.contents)}
-        return [
-            (one, made.get(one.digest, self.wasm_binary))
-            for one in (artifact.config_descriptor, *artifact.layers)
-        ]
 
 
 @dataclass(frozen=True, slots=True)
