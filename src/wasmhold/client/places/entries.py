@@ -215,9 +215,12 @@ def _wrong(what: str, at: int) -> NoReturn:
 
 def _kind_and_size(block: bytes, start: int) -> tuple[bytes, int]:
     """Of a header whose checksum is right."""
-    said, rest = block[148:156], block[:148] + b"        " + block[156:]
+    rest = block[:148] + b"        " + block[156:]
     try:
-        checksum = _number(said)
+        checksum = _number(block[148:156])
+    except ValueError:
+        checksum = -1
+    try:
         # The lower half of an Adler-32 is the sum of the bytes and 1, modulo 65521: what takes
         # Python microseconds for each header takes the library a fraction of one.
         is_sum = zlib.adler32(rest) & 0xFFFF == (1 + checksum) % 65521
@@ -246,7 +249,7 @@ def _number(field: bytes) -> int:
             raise ValueError("a number has more than 63 bits")
         return number
     digits = field.strip(b" \0").partition(b"\0")[0]
-    if digits and not digits.isdigit():
+    if digits.strip(b"01234567"):
         raise ValueError(f"{digits!r} is no number")
     return int(digits or b"0", 8)
 
@@ -268,10 +271,10 @@ def _records(content: bytes, start: int) -> list[tuple[bytes, bytes]]:
     at = 0
     while at < len(content):
         space = content.find(b" ", at, at + 8)
-        digits = content[at:space]
-        end = at + int(digits) if space > at and digits.isdigit() else 0
+        digits = content[at : max(at, space)]
+        end = at + int(digits) if digits.isdigit() else at
         key, equals, value = content[space + 1 : end - 1].partition(b"=")
-        if not (space < end <= len(content) and content[end - 1] == 10 and key and equals):
+        if not (at < space < end <= len(content) and content[end - 1] == 10 and key and equals):
             _wrong("a pax record that cannot be read", start)
         if b"\0" in key or (b"\0" in value and not key.startswith(XATTR)):
             _wrong("a NUL in a pax record", start)

@@ -16,7 +16,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,7 +25,7 @@ from ...client.places.entries import Entry, Stream, read_entries
 from ...client.places.files import translated, write_all
 from ...oci.errors import ArchiveInvalid, LimitExceeded, UnsafeEntry
 from .options import How
-from .tree import Budget, Folder, Tree, is_empty
+from .tree import Budget, Folder, Tree, is_empty, is_folder
 
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"
@@ -257,37 +257,26 @@ class Layer:
     def _link(self, target: bytes, parent: Folder, name: bytes) -> bool:
         """Whether the target was there.  It is never followed: of a link the link gets a name."""
         way, _, last = target.rpartition(b"/")
-        held = os.dup(parent.descriptor)
-        try:
-            folder = self._tree.folder(way, create=False)
-            if folder is None or not last:
+        if not last:
+            return False
+        with ExitStack() as held:
+            # Both folders stay open: finding one, or making room, may close the other.
+            there = _held(parent, held)
+            found = self._tree.folder(way, create=False)
+            if found is None:
                 return False
-            if folder.below(last) in self._not_made:
-                self._not_made.add(parent.below(name))
+            here = _held(found, held)
+            if here.below(last) in self._not_made:
+                self._not_made.add(there.below(name))
                 self.counts.special_skipped += 1
                 return True
             try:
-                found = os.stat(last, dir_fd=folder.descriptor, follow_symlinks=False)
+                if is_folder(here, last):
+                    raise ArchiveInvalid(f"a hard link to the folder {os.fsdecode(target)!r}")
+                if here.below(last) != there.below(name):
+                    self._tree.put(there, name, lambda: _name_too(here, last, there, name))
             except FileNotFoundError:
-                return False
-            if stat.S_ISDIR(found.st_mode):
-                raise ArchiveInvalid(f"a hard link to the folder {os.fsdecode(target)!r}")
-            if (folder.path, last) != (parent.path, name):
-                self._tree.put(
-                    Folder(held, parent.path),
-                    name,
-                    lambda: os.link(
-                        last,
-                        name,
-                        src_dir_fd=folder.descriptor,
-                        dst_dir_fd=held,
-                        follow_symlinks=False,
-                    ),
-                )
-        except FileNotFoundError:
-            return False  # the target lay in the folder whose place the link has taken
-        finally:
-            os.close(held)
+                return False  # or it lay in the folder whose place the link has taken
         self.counts.hard_links += 1
         return True
 
@@ -375,6 +364,23 @@ class Layer:
                 os.setxattr(descriptor, name, value)
             else:
                 self.counts.xattrs_skipped += 1
+
+
+def _held(folder: Folder, held: ExitStack) -> Folder:
+    descriptor = os.dup(folder.descriptor)
+    held.callback(os.close, descriptor)
+    return folder._replace(descriptor=descriptor)
+
+
+def _name_too(here: Folder, name: bytes, there: Folder, new: bytes) -> None:
+    """A further name of what has one; of a link the link itself."""
+    os.link(
+        name,
+        new,
+        src_dir_fd=here.descriptor,
+        dst_dir_fd=there.descriptor,
+        follow_symlinks=False,
+    )
 
 
 def _write_sparse(descriptor: int, stream: Stream, entry: Entry) -> None:

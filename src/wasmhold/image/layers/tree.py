@@ -33,10 +33,6 @@ _MAX_ALIASES: Final = 4096
 _ENTRY_COST: Final = 200  # bytes of memory that one remembered name takes beside its own
 
 
-def _is_folder(parent: int, name: bytes) -> bool:
-    return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-
-
 def is_empty(descriptor: int) -> bool:
     """Whether nothing lies in an open folder."""
     with os.scandir(descriptor) as found:
@@ -51,6 +47,15 @@ class Folder(NamedTuple):
 
     def below(self, name: bytes) -> bytes:
         return self.path + b"/" + name if self.path else name
+
+
+def is_folder(parent: Folder, name: bytes) -> bool:
+    """Raises FileNotFoundError."""
+    return _is_folder(parent.descriptor, name)
+
+
+def _is_folder(parent: int, name: bytes) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
 
 
 class Attributes(NamedTuple):
