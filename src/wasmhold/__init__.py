@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from .artifact import extract_wasm_info as extract_wasm_info
     from .artifact import zlayer_kind as zlayer_kind
     from .client.caches.blob_cache import BlobCache as BlobCache
+    from .client.caches.config import CacheConfig as CacheConfig
+    from .client.caches.format import CacheFormatError as CacheFormatError
     from .client.caches.port import Cache as Cache
+    from .client.caches.prune import PruneReport as PruneReport
     from .client.caches.shared import ObjectCache as ObjectCache
     from .client.caches.shared_config import ObjectCacheConfig as ObjectCacheConfig
     from .client.caches.shared_config import S3CacheConfig as S3CacheConfig
     from .client.credentials import RegistryAuth as RegistryAuth
     from .client.credentials import UserCredentials as UserCredentials
     from .client.exporting import build_wasm_artifact as build_wasm_artifact
+    from .client.local_registry import LocalRegistry as LocalRegistry
     from .client.platforms import NoMatchingPlatform as NoMatchingPlatform
     from .client.platforms import Platform as Platform
     from .image.archives import fetch_archive as fetch_archive
@@ -67,8 +71,13 @@ if TYPE_CHECKING:
     from .image.pushing import PushResult as PushResult
     from .image.reference import ImageReference as ImageReference
     from .image.reference import is_mutable_tag as is_mutable_tag
+    from .image.stats import Stats as Stats
     from .oci.descriptor import Descriptor as Descriptor
     from .oci.digest import Digest as Digest
+    from .oci.errors import ForeignLayerError as ForeignLayerError
+    from .oci.errors import LimitExceeded as LimitExceeded
+    from .oci.errors import MissingExtraError as MissingExtraError
+    from .oci.errors import UnsafeEntry as UnsafeEntry
     from .oci.manifest import Manifest as Manifest
     from .wasm import is_wasm as is_wasm
 
@@ -87,14 +96,18 @@ _NAMES = {
         "zlayer_kind",
     ),
     "client.caches.blob_cache": ("BlobCache",),
+    "client.caches.config": ("CacheConfig",),
+    "client.caches.format": ("CacheFormatError",),
     "client.caches.port": ("Cache",),
+    "client.caches.prune": ("PruneReport",),
     "client.caches.shared": ("ObjectCache",),
     "client.caches.shared_config": ("ObjectCacheConfig", "S3CacheConfig"),
     "client.credentials": ("RegistryAuth", "UserCredentials"),
     "client.exporting": ("build_wasm_artifact",),
+    "client.local_registry": ("LocalRegistry",),
     "client.platforms": ("NoMatchingPlatform", "Platform"),
-    "image.asynchronous": ("ImagePuller",),
     "image.archives": ("fetch_archive",),
+    "image.asynchronous": ("ImagePuller",),
     "image.config": ("ImageConfig", "ImageHealthcheck", "InvalidConfig"),
     "image.errors": (
         "AmbiguousArtifact",
@@ -129,8 +142,10 @@ _NAMES = {
     ),
     "image.pushing": ("ArtifactLayer", "PushResult"),
     "image.reference": ("ImageReference", "is_mutable_tag"),
+    "image.stats": ("Stats",),
     "oci.descriptor": ("Descriptor",),
     "oci.digest": ("Digest",),
+    "oci.errors": ("ForeignLayerError", "LimitExceeded", "MissingExtraError", "UnsafeEntry"),
     "oci.manifest": ("Manifest",),
     "wasm": ("is_wasm",),
 }
