@@ -18,6 +18,7 @@ from wasmhold.client.credentials import Basic
 from wasmhold.image import ImagePuller
 from wasmhold.image.blocking import ImagePuller as BlockingPuller
 from wasmhold.image.events import BlobDone, BlobSkipped, BlobStarted, Done, Retry
+from wasmhold.image.material import Material
 from wasmhold.image.policy import Source
 from wasmhold.image.push_errors import (
     AuthenticationFailed,
@@ -34,11 +35,13 @@ from wasmhold.oci.errors import (
     ArtifactInvalid,
     AuthFailed,
     BlobUnknown,
+    Denied,
     DigestMismatch,
     FileInvalid,
     InputError,
     ManifestBlobUnknown,
     ManifestInvalid,
+    NotFound,
     Unreachable,
 )
 from wasmhold.oci.manifest import Manifest, parse_manifest
@@ -202,6 +205,32 @@ def test_no_temporary_file_stays(hub: Hub, puller, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(FileInvalid):
         puller.push_blob(f"{hub.host}/streams", tmp_path / "none")
+
+
+@covers("ZL-250")
+def test_a_file_that_changes_while_it_is_pushed(hub: Hub, puller, tmp_path):
+    path = as_file(tmp_path)
+
+    def changes(event):
+        if isinstance(event, BlobStarted):
+            path.write_bytes(CONTENT[:-1] + b"x")
+
+    with pytest.raises(BlobUploadFailed) as caught:
+        puller.push_blob(f"{hub.host}/changes", path, on_event=changes)
+    assert isinstance(caught.value.__cause__, DigestMismatch)
+    for content in (CONTENT, CONTENT[:-1] + b"x"):
+        with pytest.raises(NotFound):
+            puller.pull_blob(f"{hub.host}/changes", sha(content), policy="always")
+
+
+@covers("ZL-250")
+def test_a_file_that_may_not_be_read_is_no_question_of_logging_in(hub, puller, monkeypatch):
+    async def blob_open(self, digest, start=0):
+        raise Denied("the file belongs to somebody else")
+
+    monkeypatch.setattr(Material, "blob_open", blob_open)
+    with pytest.raises(BlobUploadFailed, match="somebody else"):
+        puller.push_blob(f"{hub.host}/denied", b"what is denied")
 
 
 # ---- manifests

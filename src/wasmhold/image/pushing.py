@@ -26,7 +26,14 @@ from ..client.reader import Reader
 from ..oci.children import is_manifest
 from ..oci.descriptor import Descriptor
 from ..oci.digest import DEFAULT_ALGORITHM, HEX_LENGTH, Digest
-from ..oci.errors import ArtifactInvalid, BlobUnknown, Cancelled, DigestMismatch, InputError
+from ..oci.errors import (
+    ArtifactInvalid,
+    BlobUnknown,
+    Cancelled,
+    DigestMismatch,
+    InputError,
+    WasmholdError,
+)
 from ..oci.manifest import Manifest, parse_manifest
 from ..oci.media_types import IMAGE_MANIFEST, is_media_type_of_content
 from ..oci.reference import parse_name
@@ -37,7 +44,7 @@ from .manifests import PulledManifest
 from .material import AnyContent, Material
 from .moving import Moving
 from .policy import Source
-from .push_errors import push_errors
+from .push_errors import BlobUploadFailed, push_errors
 
 if TYPE_CHECKING:
     from .puller import Puller
@@ -313,7 +320,13 @@ class _Sending:
         stopped = self._call.stopped
         reader = Reader(self.material, blob, self.runtime, lambda event: None, stopped)
         moving = Moving(self._call, reader, Source.LOCAL)
-        await self.destination.blob_put(blob, moving)
+        try:
+            await self.destination.blob_put(blob, moving)
+        except WasmholdError as error:
+            if moving.failed is not None:
+                # A file that may not be read says nothing about logging in.
+                raise BlobUploadFailed(blob.digest, moving.failed) from error
+            raise
         await moving.done()
         self.pushed.add(blob.digest)
 
@@ -332,7 +345,7 @@ async def _push(
     sending = _Sending(puller, call, material, mount_from)
     options = Options(foreign=foreign == "push", concurrency=sending.limit)
     copier = Copier(material, sending.destination, puller.runtime, options)
-    with push_errors(sending.registry), without_sides():
+    with push_errors(sending.registry), _without_sides():
         plan = await copier.plan(root.digest, _tags(call))
         if options.foreign and plan.left_out:
             raise BlobUnknown(material.place, str(plan.left_out[0].digest))
@@ -342,7 +355,7 @@ async def _push(
             why = IS_FOREIGN if blob.digest in left_out else IS_THERE
             await call.tell(BlobSkipped(blob.digest, why))
     await sending.send(plan.blobs)
-    with push_errors(sending.registry), without_sides():
+    with push_errors(sending.registry), _without_sides():
         await copier.follow(replace(plan, blobs=()))
     blobs = [digest for digest in material.blobs() if digest not in left_out]
     sent = sending.pushed | sending.mounted
@@ -360,7 +373,7 @@ async def _push(
 
 
 @contextmanager
-def without_sides() -> Iterator[None]:
+def _without_sides() -> Iterator[None]:
     """Inside, what a copy says of its sides is dropped: a push has one."""
     try:
         yield
