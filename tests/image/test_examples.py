@@ -239,6 +239,17 @@ def test_build_and_push(hub: Hub, run, tmp_path):
     assert manifest.annotations == {"org.example.team": "web"}
 
 
+@covers("ZL-930")
+def test_keep_export_and_import(hub: Hub, run, tmp_path):
+    names = run(block("def keep"))
+    digest = names["keep"](str(tmp_path))
+    with sync.ImagePuller() as puller:
+        assert str(puller.resolve(f"{hub.host}/org/image:latest").digest) == digest
+    asked = hub.asked()
+    assert asked.count("GET manifests") == 1
+    assert asked.count("GET blobs") == 4
+
+
 def test_each_example_is_run_here():
     tested = Path(__file__).read_text()
     parts = re.findall(r'block\(\s*"([^"]+)"', tested)
