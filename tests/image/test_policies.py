@@ -384,3 +384,26 @@ def test_two_images_that_a_bare_name_may_mean():
             "ghcr.io/a/svc",
             "quay.io/b/svc",
         ]
+
+
+@covers("ZL-700", "ZL-180", "ZL-060")
+def test_a_folder_of_images_is_the_first_place(hub: Hub, tmp_path, monkeypatch):
+    from wasmhold.sync import LocalRegistry
+
+    stored = run(put_image(hub.at("source"), [b"from the folder"], "1.0"))
+    images = LocalRegistry(tmp_path / "images")
+    for blob in (b"config of from the folder", b"from the folder"):
+        images.put_blob("ghcr.io/team/svc", blob)
+    images.put_manifest("ghcr.io/team/svc", "1.0", stored.content)
+    with routed(monkeypatch) as nobody:
+        with ImagePuller(local_registry=images, policy="if_not_present") as puller:
+            for name in ("ghcr.io/team/svc:1.0", "svc:1.0", "team/svc:1.0"):
+                manifest, layers = puller.pull(name)
+                assert manifest.source is Source.LOCAL
+                assert layers[0].source is Source.LOCAL
+                assert layers[0].read() == b"from the folder"
+                assert layers[0].path is None
+        with ImagePuller(local_registry=images) as puller:
+            # What names no registry is compared with none.
+            assert puller.fetch_manifest("svc:1.0").digest == stored.digest
+        assert nobody.taken() == []
