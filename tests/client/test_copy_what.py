@@ -166,6 +166,23 @@ def test_foreign_layers_stay_where_they_are():
     run(work())
 
 
+@covers("ZL-258")
+def test_foreign_layers_go_where_they_are_wanted_and_here():
+    async def work():
+        source, target, events = memory(), memory(), []
+        await GRAPHS["foreign_layers"](source)
+        await push(source, b"windows")
+        options = Options(foreign=True)
+        await copy(
+            source, "v1", target, runtime=ThreadRuntime(), options=options, listener=events.append
+        )
+        assert await target.blob_size(Digest.of(b"windows")) == 7
+        left_out = {e.descriptor.digest for e in events if isinstance(e, Skipped)}
+        assert left_out == {Digest.of(b"only there")}
+
+    run(work())
+
+
 # ---- platforms
 
 
