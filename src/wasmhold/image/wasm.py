@@ -67,8 +67,7 @@ async def get_wasm_info(
     puller: Puller, call: Call, platform: Platform | str | None
 ) -> WasmArtifactInfo | None:
     """What is known without the layer; None for a container."""
-    info = await _ask(puller, call, await find(puller, call, platform))
-    return info
+    return await _ask(puller, call, await find(puller, call, platform))
 
 
 async def _ask(puller: Puller, call: Call, manifest: PulledManifest) -> WasmArtifactInfo | None:
@@ -118,8 +117,7 @@ async def pull_wasm(
         known = await _read(puller, call, wanted, info, check, chunks.append)
         return b"".join(chunks), known
 
-    content, known = await twice(read)
-    return content, known
+    return await twice(read)
 
 
 async def pull_wasm_to(
@@ -138,8 +136,7 @@ async def pull_wasm_to(
         async with new_file(path, 0o644, puller.runtime) as write:
             return await _read(puller, call, wanted, info, check, write)
 
-    known = await twice(write_file)
-    return known
+    return await twice(write_file)
 
 
 async def _choose(
