@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .image.inspection import ImageInspection as ImageInspection
     from .image.layer import Layer as Layer
     from .image.manifests import PulledManifest as PulledManifest
+    from .image.manifests import runtime_marker as runtime_marker
     from .image.policy import PullPolicy as PullPolicy
     from .image.policy import SourcePolicy as SourcePolicy
     from .image.push_errors import AuthenticationFailed as AuthenticationFailed
@@ -131,7 +132,7 @@ _NAMES = {
     ),
     "image.inspection": ("ImageInspection",),
     "image.layer": ("Layer",),
-    "image.manifests": ("PulledManifest",),
+    "image.manifests": ("PulledManifest", "runtime_marker"),
     "image.policy": ("PullPolicy", "SourcePolicy"),
     "image.push_errors": (
         "AuthenticationFailed",

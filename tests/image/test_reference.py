@@ -41,6 +41,8 @@ REFUSED = [
     ("Alpine",                 "must be lower case",                       (0, 6)),
     ("ghcr.io/Team/app:1",     "must be lower case",                       (8, 16)),
     ("ghcr.io/",               "not a repository name",                    (8, 8)),
+    ("../x",                   "not a repository name",                    (0, 4)),
+    ("./x",                    "not a repository name",                    (0, 3)),
     ("ghcr.io/a b",            "not a repository name",                    (8, 11)),
     ("https://ghcr.io/app",    "not a repository name",                    (0, 19)),
     ("ghcr.io/app:-x",         "not a tag",                                (12, 14)),

@@ -21,7 +21,7 @@ from ..oci.errors import DigestMismatch, InputError
 from ..oci.reference import parse_name, parse_tag, split_tag
 
 _DIGEST: Final = re.compile(r"@([a-z0-9]+:[a-zA-Z0-9=_-]*)\Z")
-_HOST: Final = re.compile(r"(?:[a-zA-Z0-9._-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
+_HOST: Final = re.compile(r"(?:[a-zA-Z0-9][a-zA-Z0-9._-]*|\[[0-9a-fA-F:.]+\])(?::[0-9]{1,5})?")
 
 
 class PlaceInvalid(InputError):

@@ -222,3 +222,8 @@ def not_found(call: Call, blob: Digest | None = None) -> ImageNotFound:
         "it is in no local place, and a name without a host is sent to no registry",
         f"write it out, such as {image}, or set default_registry",
     )
+
+
+def runtime_marker(manifest: Manifest, key: str = "com.zlayer.runtime") -> str | None:
+    """What an annotation says about the runtime that is wanted, such as zlayer's ``vz``."""
+    return manifest.annotations.get(key)
