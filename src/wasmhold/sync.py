@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .client.credentials import RegistryAuth as RegistryAuth
     from .client.local_blocking import LocalRegistry as LocalRegistry
     from .image.blocking import ImagePuller as ImagePuller
+    from .image.exchange_blocking import export_image as export_image
+    from .image.exchange_blocking import import_image as import_image
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,6 +37,8 @@ _PLACES: Final = {
     "LocalRegistry": "client.local_blocking",
     "ObjectCache": "client.caches.shared_blocking",
     "RegistryAuth": "client.credentials",
+    "export_image": "image.exchange_blocking",
+    "import_image": "image.exchange_blocking",
 }
 
 

@@ -92,10 +92,10 @@ def writing(kind: str | None, file: IO[bytes], level: int | None = None) -> Iter
     That holds for one version of the library: another one may find a shorter way to write them.
     Raises MissingExtraError.
     """
-    level = _LEVEL.get(kind or NONE) if level is None else level
     if kind is None:
         yield file
         return
+    level = _LEVEL[kind] if level is None else level
     if kind == GZIP:
         opened = gzip.GzipFile("", "wb", level, file, mtime=0)
     else:

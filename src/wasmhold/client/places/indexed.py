@@ -298,8 +298,7 @@ class IndexedRepository:
 
         Raises ManifestUnknown where there is none, or several; it names them.
         """
-        entries = (await self._runtime.offload(self._index)).entries
-        naming = self.naming
+        entries, naming = await self.entries(), self.naming
         digests = {one.digest for one in entries if not one.annotations or naming.tag_of(one)}
         if len(digests) == 1:
             return next(entry for entry in entries if entry.digest in digests)
@@ -308,8 +307,12 @@ class IndexedRepository:
 
     async def names(self) -> list[str]:
         """Of all entries, whole where they are: ``NAME:TAG``, or a tag."""
-        entries = (await self._runtime.offload(self._index)).entries
-        return sorted(n for entry in entries if (n := whole_name_of(entry) or tag_of(entry)))
+        found = (whole_name_of(entry) or tag_of(entry) for entry in await self.entries())
+        return sorted(name for name in found if name)
+
+    async def entries(self) -> Sequence[Descriptor]:
+        """All of the index, whatever they are named, in its order."""
+        return (await self._runtime.offload(self._index)).entries
 
     # ---- the index
 

@@ -16,7 +16,7 @@ from ...oci import limits
 from ...oci.descriptor import Descriptor
 from ...oci.digest import HEX_LENGTH, Digest
 from ...oci.errors import ContentDamaged
-from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, blob_name
+from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, Naming, blob_name
 from ...ports.body import Body
 from ...ports.repository import BlobSource
 from ...ports.runtime import Runtime
@@ -25,9 +25,9 @@ from .files import FileBody, Folder
 from .indexed import Change, IndexedRepository, read_index
 
 
-def open_layout(path: str, runtime: Runtime) -> IndexedRepository:
+def open_layout(path: str, runtime: Runtime, naming: Naming | None = None) -> IndexedRepository:
     """The layout in the folder `path`, which is made by the first write.  It touches nothing."""
-    return IndexedRepository(f"oci:{path}", FolderContent(path, runtime), runtime)
+    return IndexedRepository(f"oci:{path}", FolderContent(path, runtime), runtime, naming)
 
 
 class FolderContent:
