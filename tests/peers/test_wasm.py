@@ -13,9 +13,20 @@ import pytest
 
 from tests.registries import Server, serving
 from tests.wasm import binaries
-from wasmhold.artifact import Artifact, WasmConfig, cncf, detect, how_to_read, wasm_to_oci, zlayer
+from wasmhold.artifact import (
+    Artifact,
+    WasiVersion,
+    WasmConfig,
+    cncf,
+    detect,
+    detect_artifact_type,
+    how_to_read,
+    wasm_to_oci,
+    zlayer,
+)
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.manifest import parse_manifest
+from wasmhold.sync import ImagePuller
 from wasmhold.testing.covers import covers
 from wasmhold.wasm import BinaryKind, read_binary
 
@@ -183,6 +194,39 @@ def test_wkg_takes_what_is_built(server, binary, tmp_path):
         push(server, f"ours/{binary.stem}-{form}", built, content)
         run("wkg", "oci", "pull", "--insecure", server.host, "-o", f"{form}.wasm", f"{server.host}/ours/{binary.stem}-{form}:1", cwd=tmp_path)  # fmt: skip
         assert (tmp_path / f"{form}.wasm").read_bytes() == content
+
+
+@needs("wkg")
+@needs("oras")
+@covers("ZL-614", "ZL-618", "ZL-652")
+def test_what_others_push_has_a_version(server, tmp_path):
+    """By its config, or by eight bytes of the layer; its manifest alone does not say it."""
+    host = server.host
+    for name, content in (("core", binaries.MODULE), ("other", binaries.COMPONENT)):
+        (tmp_path / f"{name}.wasm").write_bytes(content)
+        run("wkg", "oci", "push", "--insecure", host, f"{host}/known/by-wkg:{name}", f"{name}.wasm", cwd=tmp_path)  # fmt: skip
+        run("oras", "push", "--plain-http", f"{host}/known/by-oras:{name}", f"{name}.wasm:application/wasm", cwd=tmp_path)  # fmt: skip
+    # fmt: off
+    expected = [
+        # image,         before it is pulled,        when it is
+        ("by-oras:core",  ("wasip1", "preamble"),     ("wasip1", "preamble")),
+        ("by-oras:other", ("wasip2", "preamble"),     ("wasip2", "preamble")),
+        ("by-wkg:other",  ("wasip2", "config-blob"),  ("wasip2", "preamble")),
+        # wkg writes of any file that it is a component; the bytes are right.
+        ("by-wkg:core",   ("wasip2", "config-blob"),  ("wasip1", "preamble")),
+    ]
+    # fmt: on
+    with ImagePuller() as puller:
+        for image, before, pulled in expected:
+            reference = f"{host}/known/{image}"
+            rule = detect_artifact_type(puller.fetch_manifest(reference))
+            assert rule.wasi_version() is WasiVersion.Unknown
+            info = puller.get_wasm_info(reference)
+            assert info is not None
+            assert (str(info.wasi_version), info.decided_by) == before
+            content, info = puller.pull_wasm(reference)
+            assert content == (tmp_path / f"{image.partition(':')[2]}.wasm").read_bytes()
+            assert (str(info.wasi_version), info.decided_by) == pulled
 
 
 @needs("wkg")
