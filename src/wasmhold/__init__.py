@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .client.credentials import UserCredentials as UserCredentials
     from .client.exporting import build_wasm_artifact as build_wasm_artifact
     from .client.local_registry import LocalRegistry as LocalRegistry
+    from .client.places.archive import ImportLimits as ImportLimits
     from .client.platforms import NoMatchingPlatform as NoMatchingPlatform
     from .client.platforms import Platform as Platform
     from .image.archives import fetch_archive as fetch_archive
@@ -44,10 +45,13 @@ if TYPE_CHECKING:
     from .image.errors import AmbiguousWasmLayer as AmbiguousWasmLayer
     from .image.errors import AuthFailed as AuthFailed
     from .image.errors import DigestMismatch as DigestMismatch
+    from .image.errors import ExportError as ExportError
     from .image.errors import ImageNotFound as ImageNotFound
+    from .image.errors import ImportArchiveError as ImportArchiveError
     from .image.errors import InvalidDigest as InvalidDigest
     from .image.errors import InvalidReference as InvalidReference
     from .image.errors import InvalidWasm as InvalidWasm
+    from .image.errors import LocalRegistryError as LocalRegistryError
     from .image.errors import NotFound as NotFound
     from .image.errors import NotWasm as NotWasm
     from .image.errors import NoWasmLayer as NoWasmLayer
@@ -57,6 +61,10 @@ if TYPE_CHECKING:
     from .image.errors import RemoteError as RemoteError
     from .image.errors import SizeMismatch as SizeMismatch
     from .image.errors import UnsupportedManifest as UnsupportedManifest
+    from .image.exchange import export_image as export_image
+    from .image.exchange import import_image as import_image
+    from .image.exporting import ExportInfo as ExportInfo
+    from .image.importing import ImportInfo as ImportInfo
     from .image.inspection import ImageInspection as ImageInspection
     from .image.layer import Layer as Layer
     from .image.manifests import PulledManifest as PulledManifest
@@ -106,6 +114,7 @@ _NAMES = {
     "client.credentials": ("RegistryAuth", "UserCredentials"),
     "client.exporting": ("build_wasm_artifact",),
     "client.local_registry": ("LocalRegistry",),
+    "client.places.archive": ("ImportLimits",),
     "client.platforms": ("NoMatchingPlatform", "Platform"),
     "image.archives": ("fetch_archive",),
     "image.asynchronous": ("ImagePuller",),
@@ -116,10 +125,13 @@ _NAMES = {
         "AmbiguousWasmLayer",
         "AuthFailed",
         "DigestMismatch",
+        "ExportError",
         "ImageNotFound",
+        "ImportArchiveError",
         "InvalidDigest",
         "InvalidReference",
         "InvalidWasm",
+        "LocalRegistryError",
         "NoWasmLayer",
         "NotFound",
         "NotWasm",
@@ -130,6 +142,9 @@ _NAMES = {
         "SizeMismatch",
         "UnsupportedManifest",
     ),
+    "image.exchange": ("export_image", "import_image"),
+    "image.exporting": ("ExportInfo",),
+    "image.importing": ("ImportInfo",),
     "image.inspection": ("ImageInspection",),
     "image.layer": ("Layer",),
     "image.manifests": ("PulledManifest", "runtime_marker"),

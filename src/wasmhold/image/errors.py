@@ -10,6 +10,7 @@ There is one tree, of `wasmhold.oci.errors`.  The names are those of zlayer-regi
     InvalidReference       what breaks a grammar; `reason`, `text` and `span` say where
     InvalidDigest          of a digest
     SizeMismatch           more or fewer bytes than the descriptor says
+    LocalRegistryError, ExportError, ImportArchiveError   all of it, in other words
     PullCancelled          `cancel()` was called; a task that is cancelled raises CancelledError
     RemoteError            a registry's refusal, RateLimited that with 429
 """
@@ -35,7 +36,7 @@ from ..oci.errors import (
 )
 from ..protocol.errors import RateLimited, RemoteError
 
-RegistryError = WasmholdError
+RegistryError = LocalRegistryError = ExportError = ImportArchiveError = WasmholdError
 InvalidReference = InputError
 InvalidDigest = DigestInvalid
 SizeMismatch = SizeInvalid
@@ -49,10 +50,13 @@ __all__ = [
     "AmbiguousWasmLayer",
     "AuthFailed",
     "DigestMismatch",
+    "ExportError",
     "ImageNotFound",
+    "ImportArchiveError",
     "InvalidDigest",
     "InvalidReference",
     "InvalidWasm",
+    "LocalRegistryError",
     "NoWasmLayer",
     "NotFound",
     "NotWasm",
