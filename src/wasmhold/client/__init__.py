@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .diagnosis import Finding
     from .failure import CopyFailed
     from .inspection import Inspection
+    from .local_registry import LocalRegistry
     from .packages import PackageUnknown, Release, Versions
     from .place import Place, PlaceInvalid
     from .plan import Plan
@@ -30,6 +31,7 @@ _PLACES: Final = {
     "EVERY_HOST": "settings",
     "Finding": "diagnosis",
     "Inspection": "inspection",
+    "LocalRegistry": "local_registry",
     "PackageUnknown": "packages",
     "Place": "place",
     "PlaceInvalid": "place",
@@ -52,6 +54,7 @@ __all__ = [
     "CopyFailed",
     "Finding",
     "Inspection",
+    "LocalRegistry",
     "PackageUnknown",
     "Place",
     "PlaceInvalid",
