@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .client.caches.shared_blocking import ObjectCache as ObjectCache
     from .client.credentials import RegistryAuth as RegistryAuth
     from .client.local_blocking import LocalRegistry as LocalRegistry
+    from .image.archives_blocking import fetch_archive as fetch_archive
     from .image.blocking import ImagePuller as ImagePuller
     from .image.exchange_blocking import export_image as export_image
     from .image.exchange_blocking import import_image as import_image
@@ -38,6 +39,7 @@ _PLACES: Final = {
     "ObjectCache": "client.caches.shared_blocking",
     "RegistryAuth": "client.credentials",
     "export_image": "image.exchange_blocking",
+    "fetch_archive": "image.archives_blocking",
     "import_image": "image.exchange_blocking",
 }
 
