@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -279,6 +281,12 @@ def test_collection_leaves_an_image_alone_that_it_cannot_read(local, tmp_path):
     for blob in (b"loose", b"config of one", b"layer of one"):
         assert local.has_blob("app", Digest.of(blob))
     assert not local.has_blob("other", Digest.of(b"loose too"))
+
+
+@covers("ZL-004")
+def test_it_needs_no_further_package():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert project["project"]["optional-dependencies"]["local"] == []
 
 
 # ---- beside others
