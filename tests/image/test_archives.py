@@ -110,7 +110,7 @@ def test_a_login(fetch, tmp_path, auth, sent):
 def test_a_login_goes_to_no_host_of_plain_http_that_is_not_listed(fetch, tmp_path):
     with recording(lambda seen: Says(200, {}, CONTENT)) as server:
         other = f"http://127.0.0.1.nip.invalid:{server.host.rpartition(':')[2]}/image.tar"
-        with pytest.raises(Unreachable, match="it is not over https") as caught:
+        with pytest.raises(Unreachable, match="is not over https") as caught:
             fetch(other, tmp_path / "image.tar", Basic("me", "secret"), settings=NEAR)
         assert "secret" not in str(caught.value)
         assert server.seen == []

@@ -39,7 +39,9 @@ class Reach:
         ):
             return
         raise Unreachable(
-            host, f"{without_query(url)} is not asked: it is not over https", retryable=False
+            host,
+            f"{without_query(url)} is not over https, and its host is not listed for plain HTTP",
+            retryable=False,
         )
 
     def among(self, host: str, addresses: Iterable[str]) -> list[str]:
@@ -49,8 +51,8 @@ class Reach:
         if not allowed:
             raise Unreachable(
                 host,
-                f"its address {', '.join(found[:3])} is no public one: what others refer to is "
-                "not fetched from there",
+                f"its address {', '.join(found[:3])} is no public one, and what others refer to is "
+                "not fetched from there unless allow_private_urls is set",
                 retryable=False,
             )
         return allowed
