@@ -199,11 +199,12 @@ def test_bytes_need_not_be_checked(hub: Hub, puller, tmp_path):
 
 
 @covers("ZL-221")
-def test_sections_are_not_for_us_to_judge(hub: Hub, puller):
-    cut = b.MODULE + b"\x01\x10\x01"
-    put_artifact(hub.at("cut"), Part(m.CNCF), [Part(m.WASM, cut)])
-    content, info = puller.pull_wasm(f"{hub.host}/cut:v1")
-    assert (content, info.wasi_version, info.imports) == (cut, PREVIEW1, None)
+@pytest.mark.parametrize("sections", [b"\x01\x10\x01", b"\x7f\x01\x01"], ids=["cut", "unknown"])
+def test_sections_are_not_for_us_to_judge(hub: Hub, puller, sections):
+    strange = b.MODULE + sections
+    put_artifact(hub.at("strange"), Part(m.CNCF), [Part(m.WASM, strange)])
+    content, info = puller.pull_wasm(f"{hub.host}/strange:v1")
+    assert (content, info.wasi_version, info.imports) == (strange, PREVIEW1, None)
 
 
 @covers("ZL-220")
