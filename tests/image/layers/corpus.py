@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import itertools
 import random
 import struct
 from collections.abc import Mapping
@@ -135,7 +136,7 @@ def skippable(content: bytes) -> bytes:
 def members(*cuts: int):
     def pack(plain: bytes) -> bytes:
         at = [0, *cuts, len(plain)]
-        parts = (plain[a:b] for a, b in zip(at, at[1:], strict=False))
+        parts = (plain[a:b] for a, b in itertools.pairwise(at))
         return b"".join(gzip.compress(part, mtime=0) for part in parts)
 
     return pack
@@ -184,10 +185,11 @@ CASES = [
     unsafe("U-01", "a link", ln("a", OUTSIDE), f("a/pwned", "1"), umoci="absolute links"),
     ok("U-02", layer(d("real"), ln("a", "real"), f("a/x", "1")),
        **{"real": "d 755", "a": "l real", "real/x": "f 644 1"}),
-    unsafe("U-03", "begins at the root", h("h", OUTSIDE + b"/secret"), umoci="hard links"),
-    unsafe("U-04", "leads upwards", h("h", "../secret"), umoci="hard links"),
-    unsafe("U-05", "no plain name", f(".wh...")),
-    unsafe("U-06", "no plain name", d("d"), f("d/.wh.")),
+    unsafe("U-03", "begins at the root", h("h", OUTSIDE + b"/secret")),
+    unsafe("U-04", "leads upwards", h("h", "../secret")),
+    unsafe("U-05", "no plain name", f(".wh..."), umoci="a whiteout of what holds the root"),
+    unsafe("U-06", "no plain name", d("d"), f("d/.wh."),
+           umoci="whiteouts without a name"),
     ok("U-07", layer(f("f", "1"), f("keep")), layer(f(".wh.f")), layer(f("f", "3")),
        f="f 644 3", keep="f 644"),
     made("U-08", {"d": "d 755", "d/a": "f 644 2"},
@@ -200,7 +202,7 @@ CASES = [
     ok("U-12", layer(ln("s", "/nonexistent"), f("keep")), layer(f(".wh.s")), keep="f 644"),
     ok("U-13", layer(f("f", "1"), media_type=TAR, pack=members()), f="f 644 1", umoci="types"),
     refused("U-14", ForeignLayerError, "not unpacked",
-            layer(f("f", "1"), media_type=FOREIGN, pack=members()), umoci="foreign layers"),
+            layer(f("f", "1"), media_type=FOREIGN, pack=members())),
     made("U-15", {"dir": "d 755", "dir/a": "f 644 1", "dir/z": "h dir/a"},
          layer(h("dir/a", "dir/z"), f("dir/z", "1")), umoci="late hard links"),
     broken("U-16", "not in the layer", layer(f("f"), h("orphan", "never"))),
@@ -212,15 +214,15 @@ CASES = [
 
     # Names.
     ok("empty", layer()),
-    unsafe("no name", "no name", f(""), umoci="no name"),
+    unsafe("no name", "no name", f("")),
     ok("dot slash", layer(d("./"), d("./a"), f("./a/b", "1")), **{"a": "d 755", "a/b": "f 644 1"}),
     ok("double slashes", layer(f("a//b/./c", "1")),
        **{"a": "d 755", "a/b": "d 755", "a/b/c": "f 644 1"}),
     unsafe("dots in the middle", "leads upwards", d("a"), f("a/../b"), umoci="names"),
     unsafe("dots alone", "leads upwards", d(".."), umoci="names"),
-    unsafe("the root as a file", "place of the root", f("./"), umoci="the root"),
-    unsafe("the root as a link", "place of the root", ln("./", OUTSIDE), f("x"), umoci="the root"),
-    unsafe("the root as a hard link", "place of the root", f("a"), h(".", "a"), umoci="the root"),
+    unsafe("the root as a file", "place of the root", f("./")),
+    unsafe("the root as a link", "place of the root", ln("./", OUTSIDE), f("x")),
+    unsafe("the root as a hard link", "place of the root", f("a"), h(".", "a")),
     ok("not UTF-8", layer(f(b"\xff\xfe", "1")), **{"\udcff\udcfe": "f 644 1"}),
     ok("a newline", layer(f("a\nb", "1")), **{"a\nb": "f 644 1"}),
     ok("backslashes", layer(f("..\\..\\x", "1")), **{"..\\..\\x": "f 644 1"}),
@@ -253,7 +255,7 @@ CASES = [
     unsafe("a chain of links", "more than 40 links",
            d("d"), ln("l0", "d"), *(ln(f"l{n}", f"l{n - 1}") for n in range(1, 60)), f("l59/x"),
            umoci="long chains"),
-    unsafe("a link to a file", "no folder", f("t"), ln("a", "t"), f("a/x"), umoci="broken links"),
+    unsafe("a link to a file", "no folder", f("t"), ln("a", "t"), f("a/x")),
     unsafe("a link to nothing", "no folder", ln("a", "nothing"), f("a/x"), umoci="broken links"),
     ok("an absolute link inside", layer(d("run"), d("var"), ln("var/run", "/run"), f("var/run/x")),
        **{"run": "d 755", "run/x": "f 644", "var": "d 755", "var/run": "l /run"}),
@@ -294,8 +296,7 @@ CASES = [
        umoci="a hard link to itself"),
     broken("a hard link to a folder", "to the folder", layer(d("a"), h("b", "a"))),
     broken("hard links in a circle", "not in the layer", layer(h("a", "b"), h("b", "a"))),
-    unsafe("a hard link through a link", "a link", ln("a", OUTSIDE), h("b", "a/secret"),
-           umoci="absolute links"),
+    unsafe("a hard link through a link", "a link", ln("a", OUTSIDE), h("b", "a/secret")),
     unsafe("a hard link from outside", "a link", f("t"), ln("a", OUTSIDE), h("a/pwned", "t"),
            umoci="absolute links"),
     broken("a hard link out of what it replaces", "not in the layer",
@@ -304,15 +305,12 @@ CASES = [
        a="f 644 1", b="h a", c="f 644"),
 
     # Whiteouts.
-    ok("a whiteout of nothing", layer(f("a")), layer(f(".wh.b"), f("no/.wh.c")), a="f 644",
-       umoci="whiteouts of nothing"),
+    ok("a whiteout of nothing", layer(f("a")), layer(f(".wh.b"), f("no/.wh.c")), a="f 644"),
     ok("a whiteout of a folder", layer(f("a/b/c"), f("k")), layer(f(".wh.a")), k="f 644"),
     ok("of its own layer, before", layer(f(".wh.a"), f("a", "1")), a="f 644 1"),
-    ok("of its own layer, behind", layer(f("a", "1"), f(".wh.a")), a="f 644 1",
-       umoci="whiteouts of the own layer"),
+    ok("of its own layer, behind", layer(f("a", "1"), f(".wh.a")), a="f 644 1"),
     made("of a folder that its layer has", {"a": "d 755", "a/n": "f 644 2"},
-         layer(f("a/b", "1")), layer(f("a/n", "2"), f(".wh.a")),
-         umoci="whiteouts of the own layer"),
+         layer(f("a/b", "1")), layer(f("a/n", "2"), f(".wh.a"))),
     made("opaque between", {"d": "d 755", "d/a": "f 644 2", "d/n": "f 644 2"},
          layer(f("d/a", "1"), f("d/b"), f("d/s/t")),
          layer(f("d/n", "2"), f("d/.wh..wh..opq"), f("d/a", "2"))),
@@ -326,15 +324,16 @@ CASES = [
     made("opaque twice", {"d": "d 755", "d/n": "f 644 2"},
          layer(f("d/b")), layer(f("d/.wh..wh..opq"), f("d/n", "2"), f("d/.wh..wh..opq"))),
     ok("whiteouts of other kinds", layer(f("a"), f("b"), f("c")),
-       layer(d(".wh.a"), ln(".wh.b", "x"), h(".wh.c", "y")), umoci=None),
+       layer(d(".wh.a"), ln(".wh.b", "x"), h(".wh.c", "y"))),
     ok("a whiteout with content", layer(f("a")), layer(f(".wh.a", "x" * 600), f("b", "1")),
        b="f 644 1"),
     unsafe("opaque outside", "a link", ln("a", OUTSIDE), f("a/.wh..wh..opq"),
            umoci="absolute links"),
     unsafe("a folder named as a whiteout", "in a whiteout", f(".wh.a/b"), umoci="in a whiteout"),
-    unsafe("a whiteout of the folder", "no plain name", d("d"), f("d/.wh..")),
+    unsafe("a whiteout of the folder", "no plain name", d("d"), f("d/.wh.."),
+           umoci="whiteouts without a name"),
     ok("a whiteout of a whiteout", layer(f("a")), layer(f(".wh..wh.a"), f(".wh..wh.plnk")),
-       a="f 644", umoci="whiteouts of nothing"),
+       a="f 644"),
     ok("a whiteout of a link to outside", layer(ln("a", OUTSIDE), f("k")), layer(f(".wh.a")),
        k="f 644"),
     ok("a whiteout and then a new one", layer(f("d/a", "1")), layer(f(".wh.d"), f("d/b", "2")),
@@ -370,11 +369,13 @@ CASES = [
     made("a pipe", {"p": "p 600 0:0"}, layer(E(b"6", b"p", mode=0o600)), special="create"),
     ok("an old file", layer(E(b"\0", b"a", b"1")), a="f 644 1"),
     ok("an old folder", layer(E(b"\0", b"a/", mode=0o700, magic=b"\0" * 8)), a="d 700"),
-    ok("a contiguous file", layer(E(b"7", b"a", b"1")), a="f 644 1"),
+    ok("a contiguous file", layer(E(b"7", b"a", b"1")), a="f 644 1",
+           umoci="contiguous files"),
     ok("a kind that nobody knows", layer(E(b"Z", b"a", b"x" * 600), f("b", "1")), b="f 644 1",
        umoci="unknown kinds"),
     ok("a global header", layer(E(b"g", b"pax_global_header", pax_records([(b"path", b"../x")])),
-                                f("a", "1")), a="f 644 1"),
+                                f("a", "1")), a="f 644 1",
+           umoci="global headers"),
     ok("a folder with a size", layer(d("a", size=1024), f("b", "1")), a="d 755", b="f 644 1"),
     ok("mode with a type", layer(f("a", mode=0o100644)), a="f 644"),
     ok("no rights at all", layer(d("a", 0o000), f("a/b", mode=0)), **{"a": "d 0", "a/b": "f 0"}),
@@ -383,10 +384,12 @@ CASES = [
 
     # Sparse files.
     ok("old sparse", layer(old_sparse(b"s", [(0, 2), (500, 2), (1000, 0)], 1000, b"abcd")),
-       s="f 644 ab" + HOLE[:498] + "cd" + HOLE[:498]),
+       s="f 644 ab" + HOLE[:498] + "cd" + HOLE[:498],
+           umoci="old sparse files"),
     ok("old sparse with more blocks",
        layer(old_sparse(b"s", [(n * 10, 1) for n in range(60)], 600, b"x" * 60), f("z", "1")),
-       s="f 644 " + ("x" + "\0" * 9) * 60, z="f 644 1"),
+       s="f 644 " + ("x" + "\0" * 9) * 60, z="f 644 1",
+           umoci="old sparse files"),
     ok("pax sparse 0.0", layer(E(b"0", b"s", b"abcd", pax=[
         (b"GNU.sparse.size", b"1000"), (b"GNU.sparse.numblocks", b"2"),
         (b"GNU.sparse.offset", b"0"), (b"GNU.sparse.numbytes", b"2"),
@@ -416,7 +419,7 @@ CASES = [
         (b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"),
         (b"GNU.sparse.realsize", b"9")]))),
     refused("a huge hole", LimitExceeded, "bytes when it is unpacked",
-            layer(pax_sparse_1(b"s", [], 1 << 62, b"")), umoci="bounds"),
+            layer(pax_sparse_1(b"s", [], 1 << 62, b""))),
 
     # Numbers.
     ok("base 256", layer(f("a", "12", fields={124: base256(2, 12), 108: base256(3_000_000, 8)})),
@@ -439,9 +442,9 @@ CASES = [
 
     # Headers.
     broken("no tar", "checksum", layer(b"this is no tar at all".ljust(1024, b"!"))),
-    broken("no bytes", "no bytes", layer(pack=lambda plain: b""), umoci="no bytes"),
+    broken("no bytes", "no bytes", layer(pack=lambda plain: b"")),
     broken("no bytes, compressed", "no bytes",
-           layer(media_type=GZIP, pack=lambda plain: gzip.compress(b"")), umoci="no bytes"),
+           layer(media_type=GZIP, pack=lambda plain: gzip.compress(b""))),
     broken("a wrong checksum", "checksum", layer(f("a"), f("b", checksum=b"000001\0 "))),
     ok("a signed checksum", layer(f(b"\xff", checksum=b"%06o\0 " % (
         sum(f(b"\xff").encode()[:BLOCK]) - sum(f(b"\xff").encode()[148:156]) + 256 - 256))),
@@ -456,7 +459,8 @@ CASES = [
            layer(E(b"x", b"x", b"", size=1 << 40), f("a"))),
     broken("a long name without end", "a header of",
            layer(E(b"L", b"x", b"", size=1 << 40), f("a"))),
-    broken("headers for nothing", "more of an entry", layer(E(b"x", b"x", b"10 a=1234\n"))),
+    broken("headers for nothing", "more of an entry", layer(E(b"x", b"x", b"10 a=1234\n")),
+           umoci="headers for nothing"),
     broken("headers without an entry", "headers for one entry",
            layer(*(E(b"x", b"x", b"10 a=1234\n") for _ in range(40)), f("a")),
            umoci="headers without an entry"),
@@ -483,15 +487,14 @@ CASES = [
     ok("gzip with zeros behind it", layer(f("a", "1"), media_type=GZIP,
        pack=lambda plain: gzip.compress(plain) + bytes(512)), a="f 644 1", umoci="zeros"),
     broken("gzip with garbage behind it", "compression",
-           layer(f("a"), media_type=GZIP, pack=lambda plain: gzip.compress(plain) + b"garbage"),
-           umoci="garbage"),
+           layer(f("a"), media_type=GZIP, pack=lambda plain: gzip.compress(plain) + b"garbage")),
     broken("gzip cut off", "compression",
            layer(f("a", BIG), media_type=GZIP, pack=lambda plain: gzip.compress(plain)[:-9])),
     broken("gzip with a wrong checksum", "compression",
            layer(f("a", BIG), media_type=GZIP,
                  pack=lambda plain: gzip.compress(plain)[:-8] + b"\1\2\3\4\5\6\7\0")),
     broken("gzip as the type says, strictly", "has the compression none",
-           layer(f("a"), media_type=GZIP), strict=True, umoci=None),
+           layer(f("a"), media_type=GZIP), strict=True),
 
     # Bounds.
     refused("a bomb", LimitExceeded, "times its own size",
@@ -505,7 +508,7 @@ CASES = [
             layer(*(d(f"{n}") for n in range(20))), umoci="bounds",
             limits=LayerLimits(remembered=3000)),
     refused("too many late links", LimitExceeded, "remembered",
-            layer(*(h(f"{n}", "late") for n in range(20)), f("late")), umoci="bounds",
+            layer(*(h(f"{n}", "late") for n in range(20)), f("late")),
             limits=LayerLimits(remembered=3000)),
 ]
 # fmt: on
