@@ -368,6 +368,30 @@ def test_a_body_that_breaks_counts(tmp_path):
     assert run(calls(engine)).count("error") == FAILURES - 1
 
 
+@covers("ZL-548")
+def test_who_may_only_read_reads_on(tmp_path):
+    engine = made("memory", tmp_path).engine(Clock())
+    blob = run(keep(engine, b"blob"))
+    refused = StoreUnavailable("403")
+    refused.retryable = False
+    asked = []
+
+    async def refuse(*arguments):
+        asked.append(arguments)
+        raise refused
+
+    engine._bucket.put_data = refuse
+    for number in range(FAILURES + 2):
+        call = keep(engine, b"%d" % number)
+        if number < FAILURES:
+            with pytest.raises(StoreUnavailable):
+                run(call)
+        else:
+            run(call)
+        assert run(read(engine, blob.digest)) == b"blob"
+    assert len(asked) == FAILURES
+
+
 def test_a_clock_that_is_put_back_makes_no_long_rest():
     outage = Outage()
     for _ in range(FAILURES):

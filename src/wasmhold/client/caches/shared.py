@@ -67,7 +67,7 @@ class ObjectCache(CacheMethods):
     def __init__(self, config: ObjectCacheConfig) -> None:
         self.config, self.place = config, config.place
         self._connection = _connect(config)
-        self._outage, self._flights = Outage(), _Flights()
+        self._outages, self._flights = Outages(), _Flights()
         self._local: BlobCache | None = None
         if config.local_dir is not None:
             self._local = BlobCache.open(config.local_dir, max_size=config.local_max_size)
@@ -81,7 +81,7 @@ class ObjectCache(CacheMethods):
         from ...stores.bucket.obstore import ObstoreBucket  # noqa: PLC0415
 
         bucket = ObstoreBucket(self._connection, runtime, self.config.key_prefix)
-        cache = BucketCache(bucket, self.place, runtime, self._outage, self._flights)
+        cache = BucketCache(bucket, self.place, runtime, self._outages, self._flights)
         return cache if self._local is None else TieredCache(self._local.engine(runtime), cache)
 
     def key_for_digest(self, digest: Digest | str) -> str:
@@ -109,7 +109,7 @@ def _connect(config: ObjectCacheConfig) -> Connection:
 
 
 class Outage:
-    """Whether a store has a rest; what several threads tell of it."""
+    """Whether a store has a rest from one kind of request; several threads tell of it."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -129,6 +129,23 @@ class Outage:
     def answered(self) -> None:
         with self._lock:
             self._failures = 0
+
+
+class Outages:
+    """Of reads and of writes: who may only read is refused the others, and reads on."""
+
+    def __init__(self) -> None:
+        self.reads, self.writes = Outage(), Outage()
+
+    def failed(self, now: float, *, refused_write: bool) -> None:
+        self.writes.failed(now)
+        if not refused_write:
+            self.reads.failed(now)
+
+    def answered(self, *, write: bool) -> None:
+        self.reads.answered()
+        if write:
+            self.writes.answered()
 
 
 class _Flights:
@@ -166,44 +183,44 @@ class BucketCache:
         bucket: ObstoreBucket,
         place: str,
         runtime: ClientRuntime,
-        outage: Outage,
+        outages: Outages,
         flights: _Flights,
     ) -> None:
         self.place = place
         self._bucket, self._runtime = bucket, runtime
-        self._outage, self._flights = outage, flights
+        self._outages, self._flights = outages, flights
 
-    @property
-    def _is_resting(self) -> bool:
-        return self._outage.is_resting(self._runtime.now())
+    def _is_resting(self, outage: Outage) -> bool:
+        return outage.is_resting(self._runtime.now())
 
     @contextmanager
-    def _asked(self) -> Iterator[None]:
+    def _asked(self, *, write: bool = False) -> Iterator[None]:
         """Count how the store answers what is asked inside."""
         try:
             yield
-        except (StoreUnavailable, OutOfSpace):
-            self._outage.failed(self._runtime.now())
+        except (StoreUnavailable, OutOfSpace) as error:
+            refused_write = write and not error.retryable
+            self._outages.failed(self._runtime.now(), refused_write=refused_write)
             raise
         except Ambiguous as error:
-            self._outage.failed(self._runtime.now())
+            self._outages.failed(self._runtime.now(), refused_write=False)
             raise StoreUnavailable(str(error)) from None
         except (Absent, ContentDamaged):
-            self._outage.answered()
+            self._outages.answered(write=write)
             raise
-        self._outage.answered()
+        self._outages.answered(write=write)
 
     # ---- blobs
 
     async def blob_size(self, digest: Digest) -> int | None:
-        if self._is_resting:
+        if self._is_resting(self._outages.reads):
             return None
         with self._asked():
             return await self._bucket.size(_blob_key(digest))
 
     async def blob_open(self, digest: Digest, start: int = 0) -> Body:
         key = _blob_key(digest)
-        if self._is_resting:
+        if self._is_resting(self._outages.reads):
             raise BlobUnknown(self.place, str(digest))
         try:
             with self._asked():
@@ -244,14 +261,14 @@ class BucketCache:
     async def _drop(self, key: str) -> None:
         """Remove what is no content of ours, where we may."""
         try:
-            with self._asked():
+            with self._asked(write=True):
                 await self._bucket.delete(key)
-        except StoreUnavailable:
+        except (StoreUnavailable, OutOfSpace):
             pass  # whoever reads it next finds it damaged again
 
     async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
         digest = descriptor.digest
-        if self._is_resting:
+        if self._is_resting(self._outages.writes):
             return
         await wait_for(lambda: self._flights.begin(digest), self._runtime)
         try:
@@ -263,14 +280,14 @@ class BucketCache:
     async def _send(self, descriptor: Descriptor, source: BlobSource) -> None:
         chunks = _blamed(verified(source, descriptor, self._runtime))
         try:
-            with self._asked():
+            with self._asked(write=True):
                 async with aclosing(chunks):
                     await self._bucket.put_data(_blob_key(descriptor.digest), chunks)
         except _FromSource as error:
             raise error.error from None
 
     async def blob_delete(self, digest: Digest) -> None:
-        with self._asked():
+        with self._asked(write=True):
             await self._bucket.delete(_blob_key(digest))
 
     async def blobs(self) -> AsyncIterator[Kept]:
@@ -310,7 +327,7 @@ class BucketCache:
             return None
 
     async def _small(self, key: str) -> bytes | None:
-        if self._is_resting:
+        if self._is_resting(self._outages.reads):
             return None
         try:
             with self._asked():
@@ -325,12 +342,12 @@ class BucketCache:
         await self._keep(_manifest_key(stored.digest), stored.content)
 
     async def _keep(self, key: str, content: bytes) -> None:
-        if not self._is_resting:
-            with self._asked():
+        if not self._is_resting(self._outages.writes):
+            with self._asked(write=True):
                 await self._bucket.put_data(key, _once(content))
 
     async def manifest_delete(self, digest: Digest) -> None:
-        with self._asked():
+        with self._asked(write=True):
             await self._bucket.delete(_manifest_key(digest))
 
     async def manifests(self) -> AsyncIterator[Kept]:
@@ -348,7 +365,7 @@ class BucketCache:
         await self._keep(record_path(record.key), dump_record(record))
 
     async def record_delete(self, key: RecordKey) -> None:
-        with self._asked():
+        with self._asked(write=True):
             await self._bucket.delete(record_path(key))
 
     async def records(self, prefix: str = "") -> AsyncIterator[Record]:
