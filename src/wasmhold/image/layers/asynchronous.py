@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Unpack
 
 from ...client.aio import AsyncioRuntime
 from ..events import OnEvent
+from . import pack
+from .kinds import Compression
 from .options import How
+from .pack import PackedLayer
 from .unpacker import Unpacker, UnpackOptions
 
 
@@ -29,3 +33,25 @@ class LayerUnpacker(Unpacker):
     ) -> None:
         """Raises InputError."""
         super().__init__(root, How(**options), lambda: closing(AsyncioRuntime()), atomic, on_event)
+
+
+async def pack_layer(
+    root: str | os.PathLike[str],
+    paths: Sequence[str] | None = None,
+    *,
+    compression: Compression | str = Compression.GZIP,
+    level: int | None = None,
+    mtime: int = 0,
+    output: str | os.PathLike[str] | None = None,
+) -> PackedLayer:
+    """Pack what lies in the folder `root`; `wasmhold.image.layers.pack` says what each is."""
+    with closing(AsyncioRuntime()) as runtime:
+        return await pack.pack_layer(
+            runtime,
+            root,
+            paths,
+            compression=compression,
+            level=level,
+            mtime=mtime,
+            output=output,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import nullcontext
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
@@ -11,7 +11,10 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack
 from ...client.runtime import ThreadRuntime
 from ...ports.runtime import run
 from ..events import OnEvent
+from . import pack
+from .kinds import Compression
 from .options import How
+from .pack import PackedLayer
 from .unpacker import Unpacker, UnpackOptions
 
 P = ParamSpec("P")
@@ -59,3 +62,26 @@ class LayerUnpacker:
     unpack_layer = _blocking(Unpacker.unpack_layer)
     unpack_layers = _blocking(Unpacker.unpack_layers)
     unpack_image = _blocking(Unpacker.unpack_image)
+
+
+def pack_layer(
+    root: str | os.PathLike[str],
+    paths: Sequence[str] | None = None,
+    *,
+    compression: Compression | str = Compression.GZIP,
+    level: int | None = None,
+    mtime: int = 0,
+    output: str | os.PathLike[str] | None = None,
+) -> PackedLayer:
+    """Pack what lies in the folder `root`; `wasmhold.image.layers.pack` says what each is."""
+    return run(
+        pack.pack_layer(
+            ThreadRuntime(),
+            root,
+            paths,
+            compression=compression,
+            level=level,
+            mtime=mtime,
+            output=output,
+        )
+    )

@@ -52,10 +52,15 @@ class Compression(Enum):
         return TAR if self is Compression.NONE else f"{TAR}+{self.value}"
 
 
-SUFFIXES: Final = {
+_SUFFIXES: Final = {
     ".tar": Compression.NONE,
     ".tar.gz": Compression.GZIP,
     ".tgz": Compression.GZIP,
     ".tar.zst": Compression.ZSTD,
     ".tzst": Compression.ZSTD,
 }
+
+
+def compression_of_name(path: str) -> Compression | None:
+    """What the name of a file says; None for one that is no archive."""
+    return next((kind for end, kind in _SUFFIXES.items() if path.endswith(end)), None)

@@ -1,0 +1,1 @@
+"""The layers of images: packed from files, and unpacked into a tree."""
