@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .image.blocking import ImagePuller as ImagePuller
     from .image.exchange_blocking import export_image as export_image
     from .image.exchange_blocking import import_image as import_image
+    from .image.layers.blocking import LayerUnpacker as LayerUnpacker
+    from .image.layers.blocking import pack_layer as pack_layer
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,12 +37,14 @@ R = TypeVar("R")
 _PLACES: Final = {
     "BlobCache": "client.caches.blocking",
     "ImagePuller": "image.blocking",
+    "LayerUnpacker": "image.layers.blocking",
     "LocalRegistry": "client.local_blocking",
     "ObjectCache": "client.caches.shared_blocking",
     "RegistryAuth": "client.credentials",
     "export_image": "image.exchange_blocking",
     "fetch_archive": "image.archives_blocking",
     "import_image": "image.exchange_blocking",
+    "pack_layer": "image.layers.blocking",
 }
 
 
