@@ -227,6 +227,46 @@ def test_a_descriptor_that_lies_about_the_size(hub: Hub, difference):
     assert (caught.value.expected, caught.value.actual) == (7 + difference, 7)
 
 
+@covers("ZL-159")
+def test_a_descriptor_that_lies_about_what_is_in_the_cache(hub: Hub, tmp_path):
+    hub.image("lying")
+    image_name = f"{hub.host}/lying:v1"
+    lying = Descriptor(LAYER, Digest.of(CONTENTS[0]), 10)
+    for cache in (BlobCache.memory(), BlobCache.open(tmp_path / "cache")):
+        with blocking.ImagePuller(cache) as puller:
+            _, layers = puller.pull(image_name)
+            with pytest.raises(SizeMismatch):
+                puller.pull_blob(image_name, lying, max_size=100)
+            assert layers[0].read() == CONTENTS[0]
+    # A file of another size is a damaged one, and comes anew.
+    Path(layers[0].path).write_bytes(b"short")
+    with blocking.ImagePuller(BlobCache.open(tmp_path / "cache")) as puller:
+        assert puller.pull(image_name).layers[0].read() == CONTENTS[0]
+
+
+@covers("ZL-200", "ZL-188")
+def test_what_cannot_be_shared_is_here_all_the_same(hub: Hub):
+    """The own cache may need its room before the shared one has read the blob."""
+    hub.image("shared")
+
+    class Forgetful:
+        def engine(self, runtime):
+            self._engine = BlobCache.memory().engine(runtime)
+            return self
+
+        async def blob_put(self, descriptor, source):
+            raise BlobUnknown("memory", str(descriptor.digest))
+
+        def __getattr__(self, name):
+            return getattr(self._engine, name)
+
+    told = []
+    with blocking.ImagePuller(shared_cache=Forgetful(), on_event=told.append) as puller:
+        _, layers = puller.pull(f"{hub.host}/shared:v1")
+        assert [layer.read() for layer in layers] == CONTENTS
+    assert {event.code for event in told if isinstance(event, Warned)} == {"cache-write"}
+
+
 @covers("ZL-200")
 def test_a_blob_in_every_form(hub: Hub, tmp_path):
     stored = hub.image("forms")

@@ -29,7 +29,7 @@ from wasmhold.image.events import Warned
 from wasmhold.image.options import Changes, Configuration, Options
 from wasmhold.image.policy import PullPolicy, SourcePolicy
 from wasmhold.image.puller import Puller
-from wasmhold.oci.errors import Unreachable
+from wasmhold.oci.errors import NameInvalid, Unreachable
 from wasmhold.ports.runtime import run
 from wasmhold.testing.covers import covers
 
@@ -100,6 +100,10 @@ REFUSED = [
     ({"platform": "linux"},               PlatformInvalid),
     ({"default_registry": "no host"},     PlaceInvalid),
     ({"default_registry": "ghcr.io/x"},   PlaceInvalid),
+    ({"mirrors": {"a.b": ["mirror"]}},    PlaceInvalid),
+    ({"mirrors": {"a.b": "m.example"}},   PlaceInvalid),
+    ({"mirrors": {"a.b": ["http://m.example"]}}, PlaceInvalid),
+    ({"mirrors": {"a.b": ["m.example/"]}}, NameInvalid),
 ]
 # fmt: on
 

@@ -99,6 +99,15 @@ def test_a_mirror_that_fails_or_lies_is_passed_over(world, effect, operation, is
         assert said == ({"mirror"} if is_told else set())
 
 
+@covers("ZL-115", "ZL-051")
+@pytest.mark.parametrize("host", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_mirrors_of_docker_hub_by_any_of_its_names(world, host):
+    world.one.image("library/alpine", tag="3")
+    with ImagePuller(mirrors={host: ["one.example"]}) as puller:
+        assert puller.fetch_manifest("docker.io/alpine:3").source is Source.MIRROR
+    assert hosts(world) == ["one.example"]
+
+
 @covers("ZL-115")
 def test_a_mirror_that_is_down_has_a_rest(world):
     for place in (world.origin, world.one):

@@ -34,6 +34,7 @@ from .tiers import CacheTier, LocalTier
 
 _OCTETS = "application/octet-stream"
 _CANNOT_WRITE = (OutOfSpace, Denied, StoreUnavailable)
+_HERE = (Source.LOCAL, Source.CACHE)  # where nothing is moved from
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class Blobs:
         async def one(descriptor: Descriptor) -> Source:
             try:
                 async with self._located(within, descriptor) as near:
+                    if near.source in _HERE:
+                        await call.tell(BlobSkipped(descriptor.digest, near.source.value))
                     return near.source
             except BaseException as error:
                 failed.append(error)  # the others end at their next chunk
@@ -153,7 +156,6 @@ class Blobs:
                 async with self._local.blob(call, digest) as repository:
                     stats.asked(source, hit=repository is not None)
                     if repository is not None:
-                        await call.tell(BlobSkipped(digest, source.value))
                         yield _Near(source, repository)
                         return
             for tier in self._of(source):
@@ -170,12 +172,18 @@ class Blobs:
     async def _from_cache(
         self, call: Call, tier: CacheTier, descriptor: Descriptor
     ) -> _Near | None:
-        """None where the cache has it not, or a shared one gives other bytes, or fails with it."""
+        """None where the cache has it not, or a shared one gives other bytes, or fails with it.
+
+        Raises SizeInvalid where the descriptor says another size than that of its digest.
+        """
         size = await tier.blob_size(call, descriptor.digest)
         if size is None:
             return None
         if tier is self._own:
-            await call.tell(BlobSkipped(descriptor.digest, tier.source.value))
+            if size != descriptor.size:
+                if await self._is_right(descriptor.digest):
+                    raise SizeInvalid(descriptor.size, size)
+                return None
             return _Near(tier.source, tier.cache, is_cached=True)
         try:
             if size != descriptor.size:
@@ -186,6 +194,14 @@ class Blobs:
         except WasmholdError as error:
             await tier.unreadable(call, error)
             return None
+
+    async def _is_right(self, digest: Digest) -> bool:
+        """Whether it is the descriptor that lies; what is damaged is dropped as it is opened."""
+        try:
+            await (await self._own.cache.blob_open(digest)).aclose()
+        except BlobUnknown:
+            return False
+        return True
 
     async def _from_remote(self, call: Call, descriptor: Descriptor) -> _Near:
         """From the first registry that has the right bytes, else from where its URLs lead.
@@ -234,9 +250,19 @@ class Blobs:
         near = _Near(far.source, self._own.cache, is_cached=True)
         if far.source is not Source.SHARED:
             for tier in self._of(Source.SHARED):
-                copy = self._moving(call, near, descriptor, silent=True)
-                await self._put(call, tier, descriptor, copy)
+                await self._share(call, tier, near, descriptor)
         return near
+
+    async def _share(
+        self, call: Call, tier: CacheTier, near: _Near, descriptor: Descriptor
+    ) -> None:
+        """What cannot be shared is here all the same."""
+        try:
+            await tier.cache.blob_put(descriptor, self._moving(call, near, descriptor, silent=True))
+        except Cancelled:
+            raise
+        except WasmholdError as error:
+            await tier.unwritable(call, error)
 
     async def _put(
         self, call: Call, tier: CacheTier, descriptor: Descriptor, moving: Moving

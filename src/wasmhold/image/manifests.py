@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Final
 
@@ -72,15 +72,15 @@ class Manifests:
         self,
         local: LocalTier | None,
         caches: Sequence[CacheTier],
-        mirrors: Mapping[str, Sequence[str]],
+        mirrors_of: Callable[[str], Sequence[str]],
         pinned: Callable[[ImageReference], bool],
         stale_if_error: bool,
     ) -> None:
         self._local, self._caches = local, caches
-        self._mirrors, self._pinned, self._stale = mirrors, pinned, stale_if_error
+        self._mirrors_of, self._pinned, self._stale = mirrors_of, pinned, stale_if_error
 
     def remotes(self, call: Call) -> Remotes:
-        return Remotes(call, self._mirrors.get(call.image.registry, ()))
+        return Remotes(call, self._mirrors_of(call.image.registry))
 
     async def root(self, call: Call) -> PulledManifest:
         """What the reference itself names; an index stays one.

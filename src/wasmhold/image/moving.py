@@ -87,7 +87,11 @@ class _Told:
         return self
 
     async def __anext__(self) -> bytes:
-        chunk = await anext(self._chunks, b"")
+        try:
+            chunk = await anext(self._chunks, b"")
+        except WasmholdError:
+            await self._moving.told()
+            raise
         self._at += len(chunk)
         is_end = not chunk or self._at >= self._moving.descriptor.size
         await self._moving.told(self._at if chunk and (is_end or self._pace.is_due()) else None)
@@ -150,8 +154,8 @@ class Stream:
         return aiter(self._body)
 
     async def aclose(self) -> None:
-        await self._body.aclose()
-        await self._held.aclose()
+        async with self._held:
+            await self._body.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -8,8 +8,11 @@ from typing import Final, Protocol, TypedDict
 
 from ..client.caches.port import Cache
 from ..client.credentials import Anonymous, Credentials, Given
+from ..client.hosts import DOCKER_HUB
+from ..client.place import PlaceInvalid, is_host
 from ..client.platforms import Platform
 from ..client.settings import Settings
+from ..oci.reference import parse_name
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from .events import OnEvent
@@ -140,11 +143,24 @@ class Configuration:
         SourcePolicy(self.source_policy)
         self.wanted_platform()
         ImageReference.parse("name").within(self.registry)
+        for mirror in (one for several in self.mirrors.values() for one in several):
+            host, slash, prefix = mirror.partition("/")
+            if not is_host(host):
+                raise PlaceInvalid("want a mirror as HOST[:PORT][/PREFIX]", mirror)
+            if slash:
+                parse_name(prefix, mirror, len(host) + 1)
 
     @property
     def registry(self) -> str | None:
         """The default registry; a blank one is none."""
         return (self.default_registry or "").strip() or None
+
+    def mirrors_of(self, registry: str) -> Sequence[str]:
+        """Those of a registry; Docker Hub has several names."""
+        for host, mirrors in self.mirrors.items():
+            if host == registry or {host, registry} <= DOCKER_HUB:
+                return mirrors
+        return ()
 
     def wanted_platform(self) -> Platform | None:
         """Raises PlatformInvalid."""

@@ -106,7 +106,7 @@ class Puller:
         return Manifests(
             self._local,
             self._caches,
-            configuration.mirrors,
+            configuration.mirrors_of,
             configuration.pinned_tags,
             configuration.stale_if_error,
         )
