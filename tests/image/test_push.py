@@ -46,6 +46,7 @@ from wasmhold.oci.errors import (
 )
 from wasmhold.oci.manifest import Manifest, parse_manifest
 from wasmhold.oci.media_types import IMAGE_INDEX, IMAGE_MANIFEST
+from wasmhold.ports.runtime import run
 from wasmhold.protocol.errors import RemoteError
 from wasmhold.sync import Client as SyncClient
 from wasmhold.testing import Registry
@@ -565,6 +566,19 @@ def test_foreign_layers_stay_as_they_are(hub: Hub, puller):
     )
     assert done.blobs_pushed == (sha(b"{}"), sha(b"base"), sha(b"own"))
     assert puller.pull_blob(f"{hub.host}/foreign-pushed:v1", sha(b"base")) == b"base"
+
+
+@covers("ZL-258")
+@pytest.mark.parametrize("foreign", ["skip", "push"])
+def test_a_layer_of_any_type_that_is_also_elsewhere(hub: Hub, puller, foreign):
+    name = f"elsewhere-{foreign}"
+    layers = [ArtifactLayer(b"elsewhere too", "text/plain", urls=("https://example.com/x",))]
+    done = puller.push_artifact(
+        f"{hub.host}/{name}:v1", artifact_type="application/x", layers=layers, foreign=foreign
+    )
+    assert (sha(b"elsewhere too") in done.blobs_pushed) is (foreign == "push")
+    is_there = run(hub.at(name).blob_size(Digest.of(b"elsewhere too"))) is not None
+    assert is_there is (foreign == "push")
 
 
 @covers("ZL-258")
