@@ -46,10 +46,11 @@ class Gateway:
         (self.root / name).mkdir()
         return self.root / name
 
-    def start(self) -> None:
+    def start(self, *flags: str) -> None:
         keys = ("--access", ACCESS_KEY, "--secret", SECRET_KEY)
         where = ("--port", f"127.0.0.1:{self.port}")
-        command = [str(shutil.which("versitygw")), "--quiet", *keys, *where, "posix", self.root]
+        flags = ("--quiet", *flags, *keys, *where)
+        command = [str(shutil.which("versitygw")), *flags, "posix", self.root]
         with (self.root.parent / f"{self.root.name}.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + 20

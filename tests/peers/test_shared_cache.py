@@ -14,6 +14,7 @@ from itertools import count
 
 import pytest
 
+from tests.cli.program import done, wasmhold
 from tests.image.hub import CONTENTS, Hub, hub
 from tests.s3 import ACCESS_KEY, SECRET_KEY, Gateway, gateway, needs_versitygw
 from tests.servers.test_edge import until
@@ -168,6 +169,54 @@ def test_an_outage_is_a_miss_with_a_warning_and_then_a_rest(own_server, hub: Hub
     cache.time += 31
     assert pull_anew() == [Source.SHARED] * 3
     assert told.codes() == []
+
+
+@covers("ZL-548")
+def test_who_may_only_read_reads_on(own_server, hub: Hub):
+    hub.image("reading")
+    hub.image("filling", contents=[b"%d" % number for number in range(8)])
+    told, cache = Told(), shared(own_server)
+    with ImagePuller(shared_cache=cache, policy="if_not_present") as first:
+        pulled(first, f"{hub.host}/reading:v1")
+    own_server.stop()
+    own_server.start("--readonly")
+    with ImagePuller(shared_cache=cache, on_event=told, policy="if_not_present") as puller:
+        puller.pull(f"{hub.host}/filling:v1")
+        assert 3 <= len(told.warnings) <= 3 + 4
+        assert all("403" in one.text for one in told.warnings)
+        assert set(told.codes()) == {"cache-write"}
+        assert pulled(puller, f"{hub.host}/reading:v1") == [Source.SHARED] * 3
+    assert told.codes() == []
+
+
+@covers("ZL-541", "ZL-545", "ZL-547", "ZL-560")
+def test_the_command_line_uses_it(server, tmp_path):
+    """Reached by variables; what one copy left, the next one has without the registry."""
+    variables = {
+        "WASMHOLD_S3_ENDPOINT": server.options["endpoint"],
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
+    cache = ("--cache", "s3://bucket/line")
+
+    def line(*arguments):
+        return done(*arguments, *cache, variables=variables)
+
+    with hub() as here:
+        stored = here.image("demo/app")
+        reference = f"{here.host}/demo/app@{stored.digest}"
+        line("copy", reference, f"oci:{tmp_path}/one:v1")
+        here.asked()
+        line("copy", reference, f"oci:{tmp_path}/two:v1")
+        assert not any("blobs" in asked for asked in here.asked())
+    assert "4 blobs, 1 manifest" in line("cache", "info").out
+    assert "read 5 things" in line("cache", "verify").out
+    line("cache", "clear")
+    assert "0 blobs, 0 manifests" in line("cache", "info").out
+    wrong = wasmhold("cache", "info", *cache, variables=variables | {"AWS_SECRET_ACCESS_KEY": "no"})
+    assert wrong.status != 0
+    assert "SignatureDoesNotMatch" in wrong.err
+    assert ACCESS_KEY not in wrong.err
 
 
 @covers("ZL-548", "ZL-546")
