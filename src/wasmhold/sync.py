@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, TypeVar
 
 from .client.events import Listener, nobody
+from .client.opening import Opener
 from .client.place import Place
 from .client.runtime import ThreadRuntime
 from .client.settings import Settings
@@ -95,6 +96,11 @@ class Client:
     def cancel(self) -> None:
         """Let everything that runs end soon, with Cancelled; from any thread."""
         self._runtime.cancel()
+
+    @property
+    def opener(self) -> Opener:
+        """What opens its places, for what stands on them."""
+        return self._verbs.opener
 
     def close(self) -> None:
         """Close all connections, also those that others wait for."""

@@ -15,6 +15,7 @@ from ..oci.errors import (
     DigestMismatch,
     FileInvalid,
     InputError,
+    LimitExceeded,
     ManifestInvalid,
     NotFound,
     NotWasm,
@@ -43,7 +44,10 @@ _OF_ANSWERS: Final[dict[int, type[WasmholdError]]] = {
 _ITS_HELP: Final = "the command with --help says how it is used"
 _AGAIN: Final = "the same command can be given again; it goes on where it stopped"
 _NOT_THERE: Final = "`wasmhold tags NAME` says which tags there are"
-_PLACES: Final = "HOST/NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, store:DIR//NAME:TAG are places"
+_PLACES: Final = (
+    "HOST/NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, "
+    "store:DIR//NAME:TAG are places"
+)
 _TYPES: Final = (
     "it may take no such media types: `push --format compat` writes an ordinary image, "
     "`convert --to compat` makes one of what is pushed already"
@@ -59,6 +63,7 @@ _TABLE: Final[tuple[tuple[type[WasmholdError], int, str], ...]] = (
     (DigestMismatch, NOT_VERIFIED, _CHANGED),
     (SizeInvalid, NOT_VERIFIED, _CHANGED),
     (ContentDamaged, NOT_VERIFIED, _CHANGED),
+    (LimitExceeded, FAILED, _ITS_HELP),
     (Unreachable, FAILED, "`wasmhold doctor PLACE` says what answers there"),
     (OutOfSpace, FAILED, "make room there, and give the command again"),
     (Denied, FAILED, "find out who may write there"),

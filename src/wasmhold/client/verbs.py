@@ -69,6 +69,11 @@ class Verbs:
         self._warn = warn
         self._opener = Opener(self.settings, runtime, warn)
 
+    @property
+    def opener(self) -> Opener:
+        """What opens its places, for what stands on them."""
+        return self._opener
+
     def close(self) -> None:
         """Close all connections, also those that others wait for."""
         self._opener.close()

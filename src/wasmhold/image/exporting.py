@@ -145,6 +145,8 @@ async def _to_path(
     holding, platforms = Holding(source, opener), how.wanted()
     image, wanted = holding.understood(reference)
     async with holding.source(image, wanted) as repository:
+        if wanted == "" and isinstance(repository, IndexedRepository):
+            wanted = (await repository.only()).digest
         name, tag = await _name(holding, image, repository, wanted)
         if len(platforms) > 1:
             repository, wanted = await _with_index(repository, wanted, platforms)

@@ -70,6 +70,14 @@ class Holding:
         return self._held if isinstance(self._held, Place) else None
 
     @property
+    def label(self) -> str:
+        """Where the holder is one repository, how people write it; else empty."""
+        held = self._held
+        if isinstance(held, LocalImages | Host | _Cache):
+            return ""
+        return held.repository if isinstance(held, Place) else held.place
+
+    @property
     def has_names(self) -> bool:
         """Whether it holds images of many names."""
         return isinstance(self._held, LocalImages | Host | _Cache)
@@ -77,11 +85,14 @@ class Holding:
     def understood(self, reference: str | None) -> tuple[ImageReference | None, str | Digest]:
         """The image, where the reference is more than a tag or a digest, and which of those.
 
-        Raises NameInvalid, TagInvalid, DigestInvalid; PlaceInvalid.
+        An empty tag is the one image of a docker archive that has no other.  Raises NameInvalid,
+        TagInvalid, DigestInvalid; PlaceInvalid.
         """
         if reference is None:
             if not isinstance(self._held, Place):
                 raise PlaceInvalid("want a tag, a digest or a whole name, NAME:TAG", "")
+            if self._held.kind is PlaceKind.DOCKER and self._held.reference is None:
+                return None, ""
             return None, self._held.required()
         if not self.has_names:
             if reference.partition(":")[0] in HEX_LENGTH:

@@ -92,7 +92,10 @@ class How:
 
 @dataclass(frozen=True, slots=True)
 class ImportInfo:
-    """One image that was imported: `name` is its repository's, `layers` counts its own."""
+    """One image that was imported; `layers` counts its own.
+
+    `name` is that of its repository; where all go to one repository, the place.
+    """
 
     root: Descriptor
     name: str
@@ -305,7 +308,7 @@ class _Importing:
             if self._cache is not None:
                 await self._keep(self._cache, root, name, tags)
             layers = await count_layers(self._archive, root)
-            infos.append(ImportInfo(root, name, tuple(tags), layers))
+            infos.append(ImportInfo(root, self._target.label or name, tuple(tags), layers))
         return infos
 
     def _names(self, image: _Image) -> dict[str, list[str]]:
