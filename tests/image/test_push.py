@@ -193,6 +193,34 @@ def test_an_upload_that_breaks_goes_on(hub: Hub, puller, tmp_path):
 
 
 @covers("ZL-250")
+def test_streams_under_asyncio(hub: Hub):
+    """One that waits for others, and what a pull gives."""
+
+    async def pieces():
+        for at in range(0, len(CONTENT), 50_000):
+            await asyncio.sleep(0)
+            yield CONTENT[at : at + 50_000]
+
+    async def work():
+        async with ImagePuller() as puller:
+            found = await puller.push_blob(f"{hub.host}/asyncio/one", pieces())
+            async with await puller.open_blob(f"{hub.host}/asyncio/one", found) as stream:
+                assert await puller.push_blob(f"{hub.host}/asyncio/two", stream) == found
+            assert await puller.pull_blob(f"{hub.host}/asyncio/two", found) == CONTENT
+
+    asyncio.run(work())
+
+
+@covers("ZL-250")
+def test_what_a_pull_gives_is_pushed(hub: Hub, puller):
+    found = puller.push_blob(f"{hub.host}/streams/one", CONTENT)
+    with puller.open_blob(f"{hub.host}/streams/one", found) as stream:
+        assert puller.push_blob(f"{hub.host}/streams/two", stream) == found
+    with pytest.raises(TypeError):
+        puller.push_blob(f"{hub.host}/streams/two", [5])
+
+
+@covers("ZL-250")
 def test_no_temporary_file_stays(hub: Hub, puller, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     puller.push_blob(f"{hub.host}/streams", iter([b"a", b"b"]))

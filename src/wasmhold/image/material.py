@@ -123,8 +123,7 @@ class Material(Made):
         elif isinstance(stream, Iterable) and not hasattr(stream, "read"):
             chunks = iter(stream)
             while (piece := await offload(next, chunks, None)) is not None:
-                assert isinstance(piece, bytes | bytearray | memoryview)
-                yield bytes(piece)
+                yield bytes(memoryview(piece))  # not of a number: those would be zeros
         else:
             while piece := await offload(stream.read, _PIECE):
                 yield piece
