@@ -31,10 +31,8 @@ def expected(case: Case, canary: Canary) -> dict[str, str]:
     }
 
 
-@covers(
-    *("ZL-801", "ZL-802", "ZL-811", "ZL-812", "ZL-813", "ZL-814", "ZL-815", "ZL-816", "ZL-817"),
-    *("ZL-818", "ZL-819", "ZL-820", "ZL-821", "ZL-822", "ZL-823", "ZL-824", "ZL-826"),
-)
+@covers("ZL-801", "ZL-802", "ZL-811", "ZL-812", "ZL-813", "ZL-814", "ZL-815", "ZL-816", "ZL-817")
+@covers("ZL-818", "ZL-819", "ZL-820", "ZL-821", "ZL-822", "ZL-823", "ZL-824", "ZL-826")
 @pytest.mark.filterwarnings("ignore:a layer of type")
 @pytest.mark.parametrize("is_there", [False, True], ids=["new", "empty"])
 @pytest.mark.parametrize("case", CASES, ids=IDS)
