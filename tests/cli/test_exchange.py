@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.program import done, wasmhold
 from tests.client.docker_archives import as_old_docker, layer, packed
+from tests.client.recording import Says, recording
 from tests.wasm.binaries import MODULE
 from wasmhold.testing.covers import covers
 
@@ -49,6 +50,20 @@ def test_as_json(digest):
             "layers": 1,
         }
     ]
+
+
+@covers("ZL-208")
+def test_from_a_url_that_the_user_has_written(digest):
+    """Of this machine or a private network, as anywhere; over plain HTTP elsewhere if told so."""
+    done("export", APP, "app.tar")
+    content = Path("app.tar").read_bytes()
+    with recording(lambda seen: Says(200, {}, content)) as server:
+        done("import", f"{server.url}/app.tar", "store:others")
+        assert done("resolve", "store:others//demo/app:1.0").out == f"{digest}\n"
+        ran = wasmhold("import", "http://example.invalid/app.tar", "store:others")
+        assert ran.status == 1
+        assert "is not over https" in ran.err
+        assert server.lines() == ["GET /app.tar"]
 
 
 def test_by_way_of_a_pipe(digest):

@@ -145,6 +145,7 @@ def _settings(flags: Mapping[str, Any]) -> Settings:
     return Settings(
         default_registry=value["registry"],
         plain_http=EVERY_HOST if value["plain-http"] else (),
+        allow_private_urls=True,  # the user has written them
         ca_file=value["ca-file"],
         insecure=value["insecure"],
         credentials=None if login is None else _given(login),
