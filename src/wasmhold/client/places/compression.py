@@ -19,6 +19,7 @@ _PIECE: Final = MIB  # bytes that are unpacked at once
 
 _MAGIC: Final = {b"\x1f\x8b": GZIP, b"\x28\xb5\x2f\xfd": ZSTD}
 _SKIPPABLE: Final = b"\x2a\x4d\x18"  # behind 50 to 5f: a frame of zstd that holds no content
+_MODULES: Final = ("compression.zstd", "backports.zstd")
 _SUFFIXES: Final = {".gz": GZIP, ".tgz": GZIP, ".zst": ZSTD, ".tzst": ZSTD}
 _LEVEL: Final = {GZIP: 6, ZSTD: 3}
 
@@ -60,7 +61,7 @@ def _zstd() -> Any:
 
     It is looked for when it is needed: most archives need none.  Raises MissingExtraError.
     """
-    for name in ("compression.zstd", "backports.zstd"):
+    for name in _MODULES:
         try:
             return importlib.import_module(name)
         except ImportError:
