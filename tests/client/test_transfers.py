@@ -504,8 +504,15 @@ def test_a_location_elsewhere_gets_no_login_and_none_in_the_open():
             run(push(made.repository(here.host, credentials=Given(Basic("me", "x"))), b"hello"))
             assert [seen.authorization for seen in there.seen] == [None]
             assert there.lines() == [f"PUT /upload?id=1&digest={Digest.of(b'hello')}"]
-    with recording(lambda seen: Says(202, {"Location": "ftp://host/x"})) as here:
-        with client() as made, pytest.raises(Unreachable, match="no HTTP URL"):
+
+
+@pytest.mark.parametrize("location", ["ftp://host/x", "http://[host/x", "http://host:99999/x"])
+def test_a_location_that_is_no_url_of_http(location):
+    with recording(lambda seen: Says(202, {"Location": location})) as here:
+        with (
+            client() as made,
+            pytest.raises((Unreachable, ResponseInvalid), match="leads to what is no"),
+        ):
             run(push(made.repository(here.host), b"hello"))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from ..oci import limits
 from ..oci.errors import ManifestTooLarge, TooLarge, Unreachable, WasmholdError
@@ -26,6 +26,7 @@ from ..protocol import (
 from ..protocol import operations as op
 from ..protocol.errors import RemoteError, plain_words
 from ..protocol.messages import Fields
+from ..protocol.read_response import ResponseInvalid
 from .challenges import Challenge, parse_challenges
 from .credentials import Credentials
 from .hosts import origin, without_query
@@ -54,8 +55,11 @@ class Reply:
     body: Readable | None = None
 
     def resolve(self, target: str) -> str:
-        """A Location or Link as a whole URL."""
-        return urljoin(self.url, target)
+        """A Location or Link as a whole URL.  Raises ResponseInvalid."""
+        try:
+            return urljoin(self.url, target)
+        except ValueError:
+            raise ResponseInvalid("its answer leads to what is no URL") from None
 
     def location(self, at: op.Location) -> op.RemoteLocation:
         """Where an upload goes on."""
@@ -157,17 +161,24 @@ class Session:
 
     def _url(self, base: str, request: Request) -> tuple[str, bool]:
         """The whole URL, and whether it is the registry's own: credentials go nowhere else."""
-        target = urljoin(base, request.target)
-        if urlsplit(target).scheme not in ("http", "https"):
+        if request.path.startswith("/v2/"):  # all but what registries themselves name
+            return f"{base}{request.target}", True
+        own = origin(base)
+        try:
+            target = urljoin(base, request.target)
+            there = origin(target)
+        except ValueError:
+            there = ("", "", None)
+        if there[0] not in ("http", "https"):
             raise Unreachable(self.host, "it leads to what is no HTTP URL", retryable=False)
-        if urlsplit(base).scheme == "https" and urlsplit(target).scheme == "http":
+        if (own[0], there[0]) == ("https", "http"):
             raise Unreachable(
                 self.host,
                 f"it leads from https to plain {without_query(target)}: its address for clients "
                 "is not set up",
                 retryable=False,
             )
-        return target, origin(target) == origin(base)
+        return target, there == own
 
     def _send(
         self,

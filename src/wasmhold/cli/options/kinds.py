@@ -5,7 +5,6 @@ A value comes as text, or from a file as the type that it has there; both are re
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,6 +49,8 @@ class HostPort:
 
     @property
     def is_loopback(self) -> bool:
+        import ipaddress  # for the server alone
+
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:

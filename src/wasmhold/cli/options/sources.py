@@ -11,7 +11,6 @@ from typing import Final
 from ...oci.document import parse_object
 from ...oci.errors import ManifestInvalid
 from ...oci.limits import MIB
-from ...oci.suggestions import unknown_key
 from ..group import WrongUse
 from . import client
 from .kinds import FILE, Value
@@ -110,6 +109,8 @@ def _check_variables(options: Sequence[Option], environment: Mapping[str, str]) 
             continue
         name = variable.removeprefix(VARIABLES)
         if not _is_of_kubernetes(name, text):
+            from ...oci.suggestions import unknown_key
+
             names = [one.removeprefix(VARIABLES) for one in known]
             raise WrongUse(f"{variable}: {unknown_key(name, names, 'variable', VARIABLES)}")
 
@@ -127,6 +128,8 @@ def from_file(options: Sequence[Option], path: str, place: str) -> dict[str, Giv
     for key, value in _read_file(Path(path), place).items():
         option = by_key.get(key)
         if option is None:
+            from ...oci.suggestions import unknown_key
+
             raise WrongUse(f"{path}: {key}: {unknown_key(key, by_key)}")
         where = f"{path}: {key}"
         items: list[object] = [value]
