@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .asynchronous import Client
+    from .caches.blob_cache import BlobCache
+    from .caches.config import CacheConfig, CacheInvalid, CacheKind
+    from .caches.format import CacheFormatError
+    from .caches.images import CachedImage
+    from .caches.methods import CacheChecked, CacheInfo
+    from .caches.port import Cache
+    from .caches.prune import PruneReport
     from .copy import Copied
     from .diagnosis import Finding
     from .failure import CopyFailed
@@ -25,6 +32,15 @@ if TYPE_CHECKING:
     from .tree import Referrer
 
 _PLACES: Final = {
+    "BlobCache": "caches.blob_cache",
+    "Cache": "caches.port",
+    "CacheChecked": "caches.methods",
+    "CacheConfig": "caches.config",
+    "CacheFormatError": "caches.format",
+    "CacheInfo": "caches.methods",
+    "CacheInvalid": "caches.config",
+    "CacheKind": "caches.config",
+    "CachedImage": "caches.images",
     "Client": "asynchronous",
     "Copied": "copy",
     "CopyFailed": "failure",
@@ -36,6 +52,7 @@ _PLACES: Final = {
     "Place": "place",
     "PlaceInvalid": "place",
     "Plan": "plan",
+    "PruneReport": "caches.prune",
     "Pulled": "pull",
     "PushFormat": "push",
     "Pushed": "push",
@@ -49,6 +66,15 @@ _PLACES: Final = {
 
 __all__ = [
     "EVERY_HOST",
+    "BlobCache",
+    "Cache",
+    "CacheChecked",
+    "CacheConfig",
+    "CacheFormatError",
+    "CacheInfo",
+    "CacheInvalid",
+    "CacheKind",
+    "CachedImage",
     "Client",
     "Copied",
     "CopyFailed",
@@ -59,6 +85,7 @@ __all__ = [
     "Place",
     "PlaceInvalid",
     "Plan",
+    "PruneReport",
     "Pulled",
     "PushFormat",
     "Pushed",

@@ -37,6 +37,7 @@ from ...oci.errors import (
     ManifestInvalid,
     SizeInvalid,
     StoreUnavailable,
+    WasmholdError,
 )
 from ...oci.limits import MIB
 from ...oci.manifest import parse_manifest
@@ -143,6 +144,10 @@ class DiskContent:
             self.know(digest, descriptor)
 
     # ---- room
+
+    def takes(self, size: int) -> bool:
+        """What is larger than the whole cache may be is not kept."""
+        return self.max_size is None or size <= self.max_size
 
     def listed(self, kind: str) -> list[tuple[str, Kept]]:
         """What lies in ``blobs`` or ``manifests``, with the name of its file."""
@@ -327,10 +332,13 @@ class _Part:
         except ContentDamaged:
             folder.unlink(name)
             return None
-        if try_lock(descriptor) and folder.is_at(name, descriptor):
-            return cls(folder, name, descriptor)
-        os.close(descriptor)
-        return None
+        with ExitStack() as unless_ours:
+            unless_ours.callback(os.close, descriptor)
+            if not (try_lock(descriptor) and folder.is_at(name, descriptor)):
+                return None
+            part = cls(folder, name, descriptor)
+            unless_ours.pop_all()
+        return part
 
     def seek(self, size: int) -> None:
         """Keep the first `size` bytes; the next ones come behind them."""
@@ -358,10 +366,14 @@ class _Part:
         self._folder.rename(self._name, name)
 
     def close(self) -> None:
-        with closing(self._folder) as folder:
+        folder = self._folder
+        try:
             if not (self._is_kept and self.size) and folder.is_at(self._name, self.descriptor):
-                folder.unlink(self._name)
+                with suppress(WasmholdError):  # the next one, or a sweep, removes it
+                    folder.unlink(self._name)
+        finally:
             os.close(self.descriptor)
+            folder.close()
 
 
 class DiskCache:
@@ -426,7 +438,7 @@ class DiskCache:
 
     async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
         content, runtime, digest = self._content, self._runtime, descriptor.digest
-        if content.max_size is not None and descriptor.size > content.max_size:
+        if not content.takes(descriptor.size):
             return
         await self._begin()
         part = await self._turn(descriptor)
@@ -465,15 +477,16 @@ class DiskCache:
         name = _blob_name(digest)
         if (size := self._content.size(name)) is not None:
             return size
-        with ExitStack() as opened:
-            part = _Part.take(opened.enter_context(self._content.writing()), digest)
+        with ExitStack() as unless_ours:
+            folder = unless_ours.enter_context(self._content.writing())
+            part = _Part.take(folder, digest)
             if part is None:
                 return None
-            opened.pop_all()
-        if (size := self._content.size(name)) is not None:  # in between it has come
-            part.drop()
-            part.close()
-            return size
+            unless_ours.callback(part.close)
+            if (size := self._content.size(name)) is not None:  # in between it has come
+                part.drop()
+                return size
+            unless_ours.pop_all()
         return part
 
     async def _fill(self, part: _Part, descriptor: Descriptor, source: BlobSource) -> None:
@@ -549,6 +562,8 @@ class DiskCache:
 
     async def manifest_put(self, stored: StoredManifest) -> None:
         checked(stored)
+        if not self._content.takes(len(stored.content)):
+            return
         await self._begin()
         await self._runtime.offload(self._write_manifest, stored, self._runtime.now())
 

@@ -140,7 +140,7 @@ class MemoryCache:
             return
 
         def turn() -> bool | None:
-            if content.use_blob(digest, self._runtime.now()) is not None:
+            if digest in content.blobs:
                 return False
             return content.begin(digest) or None
 
@@ -213,13 +213,14 @@ class MemoryCache:
         content = self._content
         if stored.digest in content.manifests:
             return
-        if content.grow(len(stored.content)):
+        size = len(stored.content)
+        if size <= content.max_size and content.grow(size):
             with content.lock:
                 # Somebody may have been faster with the same bytes.
                 if stored.digest not in content.manifests:
                     content.manifests[stored.digest] = _Manifest(stored, self._runtime.now())
                     return
-            content.shrink(len(stored.content))
+            content.shrink(size)
 
     async def manifest_delete(self, digest: Digest) -> None:
         self._content.delete_manifest(digest)
