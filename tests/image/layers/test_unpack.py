@@ -33,7 +33,6 @@ from wasmhold.oci.digest import Digest
 from wasmhold.oci.errors import (
     ArchiveInvalid,
     ArtifactInvalid,
-    BodyCut,
     Cancelled,
     DigestMismatch,
     InputError,
@@ -235,7 +234,7 @@ OTHER = archive(f("evil", "1"))
 DAMAGED = {
     "other bytes": (gzip.compress(OTHER).ljust(len(LAYERS[0][0]), b"\0"), DigestMismatch),
     "more bytes": (LAYERS[0][0] + bytes(10), SizeInvalid),
-    "fewer bytes": (LAYERS[0][0][:-10], BodyCut),
+    "fewer bytes": (LAYERS[0][0][:-10], SizeInvalid),
 }
 
 
