@@ -217,3 +217,16 @@ def test_any_document_is_a_manifest_or_refused(document):
 def test_any_bytes_are_a_manifest_or_refused(content):
     with pytest.raises(ManifestInvalid):
         parse_manifest(content)
+
+
+def test_the_names_of_the_vocabulary():
+    import wasmhold.oci as oci
+
+    assert oci.Index is oci.Manifest is Manifest
+    assert {getattr(oci, name).__module__ for name in oci.__all__} == {
+        "wasmhold.oci.descriptor",
+        "wasmhold.oci.digest",
+        "wasmhold.oci.manifest",
+    }
+    with pytest.raises(AttributeError, match="has no attribute"):
+        oci.nothing  # noqa: B018

@@ -63,6 +63,9 @@ class Manifest:
         return Descriptor(self.media_type, digest, size, artifact_type, self.annotations)
 
 
+Index = Manifest  # by the name that others have for what `is_index`
+
+
 def _guess(members: Mapping[str, object]) -> str | None:
     """The media type of a document that does not say it, by what it holds (OW-133)."""
     if "manifests" in members:
