@@ -67,6 +67,14 @@ if TYPE_CHECKING:
     from .image.importing import ImportInfo as ImportInfo
     from .image.inspection import ImageInspection as ImageInspection
     from .image.layer import Layer as Layer
+    from .image.layers.asynchronous import LayerUnpacker as LayerUnpacker
+    from .image.layers.asynchronous import pack_layer as pack_layer
+    from .image.layers.kinds import Compression as Compression
+    from .image.layers.kinds import is_foreign_layer as is_foreign_layer
+    from .image.layers.kinds import is_layer as is_layer
+    from .image.layers.kinds import is_windows_layer as is_windows_layer
+    from .image.layers.options import LayerLimits as LayerLimits
+    from .image.layers.pack import PackedLayer as PackedLayer
     from .image.manifests import PulledManifest as PulledManifest
     from .image.manifests import runtime_marker as runtime_marker
     from .image.policy import PullPolicy as PullPolicy
@@ -87,6 +95,7 @@ if TYPE_CHECKING:
     from .oci.errors import LimitExceeded as LimitExceeded
     from .oci.errors import MissingExtraError as MissingExtraError
     from .oci.errors import UnsafeEntry as UnsafeEntry
+    from .oci.manifest import Index as Index
     from .oci.manifest import Manifest as Manifest
     from .wasm import is_wasm as is_wasm
 
@@ -147,6 +156,10 @@ _NAMES = {
     "image.importing": ("ImportInfo",),
     "image.inspection": ("ImageInspection",),
     "image.layer": ("Layer",),
+    "image.layers.asynchronous": ("LayerUnpacker", "pack_layer"),
+    "image.layers.kinds": ("Compression", "is_foreign_layer", "is_layer", "is_windows_layer"),
+    "image.layers.options": ("LayerLimits",),
+    "image.layers.pack": ("PackedLayer",),
     "image.manifests": ("PulledManifest", "runtime_marker"),
     "image.policy": ("PullPolicy", "SourcePolicy"),
     "image.push_errors": (
@@ -162,7 +175,7 @@ _NAMES = {
     "oci.descriptor": ("Descriptor",),
     "oci.digest": ("Digest",),
     "oci.errors": ("ForeignLayerError", "LimitExceeded", "MissingExtraError", "UnsafeEntry"),
-    "oci.manifest": ("Manifest",),
+    "oci.manifest": ("Index", "Manifest"),
     "wasm": ("is_wasm",),
 }
 
