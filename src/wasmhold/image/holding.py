@@ -148,7 +148,13 @@ class Holding:
         """The repository that the image belongs into.  Raises NameInvalid."""
         held, runtime = self._held, self._opener.runtime
         if isinstance(held, LocalImages):
-            name = parse_name(familiar(image.repository))
+            name = familiar(image.repository)
+            if ":" in name:
+                raise NameInvalid(
+                    "a name with a port is none in a folder: give the image another one (--name)",
+                    name,
+                )
+            parse_name(name)
             async with aclosing(await held.repository(name, create=create)) as repository:
                 yield repository
         elif isinstance(held, Host):
