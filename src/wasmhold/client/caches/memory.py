@@ -144,7 +144,11 @@ class MemoryCache:
                 return False
             return content.begin(digest) or None
 
-        if await wait_for(turn, self._runtime):
+        def give_up(is_ours: bool) -> None:
+            if is_ours:
+                content.end(digest)
+
+        if await wait_for(turn, self._runtime, give_up):
             try:
                 if digest not in content.blobs:  # the last one may have ended in between
                     await self._fill(descriptor, source)

@@ -13,10 +13,30 @@ _PAUSE_S: Final = 0.002  # then twice that, and so on
 _PAUSE_MAX_S: Final = 0.1
 
 
-async def wait_for(attempt: Callable[[], T | None], runtime: Runtime) -> T:
-    """What `attempt`, which may block for a moment, gives in the end; None: not yet."""
+async def wait_for(
+    attempt: Callable[[], T | None],
+    runtime: Runtime,
+    release: Callable[[T], object] = lambda found: None,
+) -> T:
+    """What `attempt`, which may block for a moment, gives in the end; None: not yet.
+
+    `release` takes back what it gave to who was cancelled in that moment, and never gets it.
+    """
+    given: list[T] = []
+
+    def attempted() -> T | None:
+        found = attempt()
+        if found is not None:
+            given.append(found)
+        return found
+
     pause = _PAUSE_S
-    while (found := await runtime.offload(attempt)) is None:
-        await runtime.sleep(pause)
-        pause = min(2 * pause, _PAUSE_MAX_S)
+    try:
+        while (found := await runtime.offload(attempted)) is None:
+            await runtime.sleep(pause)
+            pause = min(2 * pause, _PAUSE_MAX_S)
+    except BaseException:
+        for one in given:
+            release(one)
+        raise
     return found
