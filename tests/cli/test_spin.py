@@ -190,6 +190,13 @@ FOREIGN = {
 }
 # fmt: on
 
+# What is said when it is to become another format.
+CONVERTED = {
+    "spin": "is a Spin application, its components: web, api",
+    "provider-archive": f"{PLACE}: not a WebAssembly binary",
+    "higress": "",
+}
+
 
 @covers("CW-077")
 @pytest.mark.parametrize("kind", FOREIGN)
@@ -205,3 +212,5 @@ def test_a_foreign_kind_is_listed_and_copied_and_never_written(kind):
     done("copy", PLACE, "oci:copied:1")
     assert done("resolve", "oci:copied:1").out.strip() == descriptor["digest"]
     assert wasmhold("convert", PLACE, "oci:copied:2", "--to", kind).status == 2
+    ran = wasmhold("convert", PLACE, "oci:copied:2", "--to", "cncf")
+    assert (ran.status, CONVERTED[kind] in ran.err) == (0 if kind == "higress" else 1, True)

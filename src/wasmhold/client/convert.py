@@ -12,6 +12,7 @@ from ..artifact import Form
 from ..artifact.formats.image import VARIANT
 from ..artifact.media_types import TITLE
 from ..oci.digest import Digest
+from ..oci.errors import WasmInvalid
 from ..ports.repository import Repository
 from ..ports.runtime import ClientRuntime
 from .events import Listener, nobody
@@ -55,7 +56,12 @@ async def convert(
         path = os.path.join(folder, f"{name}.wasm")
         async with new_file(path, 0o600, runtime) as write:
             await give_wasm(source, found, reading, runtime, listener, write)
-        pushed = await push([path], end, destination, runtime, made, pack_file, options, listener)
+        try:
+            pushed = await push(
+                [path], end, destination, runtime, made, pack_file, options, listener
+            )
+        except WasmInvalid as error:
+            raise WasmInvalid(str(start), error.reason, error.offset) from None
     return replace(pushed, warnings=(*reading.warnings, *pushed.warnings))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from ...artifact.kind import Format
+from ...artifact.writing import WasmFormat
 from ..calling import JSON, Call, ClientCommand
 from ..group import CommandFailed
 from ..words import plain, size
@@ -18,17 +18,7 @@ if TYPE_CHECKING:
 
 
 # What `convert` writes; an artifact of zlayer has the format cncf.
-_WRITTEN: Final = tuple(
-    one.value
-    for one in (
-        Format.CNCF,
-        Format.WASM_TO_OCI,
-        Format.COMPAT,
-        Format.IMAGE,
-        Format.SOLO,
-        Format.RUNWASI,
-    )
-)
+_WRITTEN: Final = tuple(one.value for one in WasmFormat if one is not WasmFormat.ZLAYER)
 
 
 @click.command(cls=ClientCommand, short_help="say what a file or a place holds")
