@@ -72,7 +72,7 @@ def opened(path, name=""):
     return open_docker_archive(str(path), name, ThreadRuntime())
 
 
-@pytest.mark.parametrize("check", REPOSITORY_CHECKS.keys() - REFUSED)
+@pytest.mark.parametrize("check", sorted(REPOSITORY_CHECKS.keys() - REFUSED))
 @pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
 def test_suite(suffix, check, tmp_path):
     check_repository(
