@@ -32,7 +32,7 @@ from .events import (
 )
 from .failure import CopyFailed, blamed
 from .plan import Options, Plan, Planner
-from .reader import Reader
+from .reader import Reader, anew_if_damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Copier:
                     self._tell(Mounted(Side.DESTINATION, descriptor))
                     return None
             try:
-                await destination.blob_put(descriptor, reader)
+                await anew_if_damaged(source, lambda: destination.blob_put(descriptor, reader))
             except WasmholdError as error:
                 raise self._blame(reader, error) from error
         except BaseException as error:

@@ -15,7 +15,7 @@ from ..ports.runtime import ClientRuntime, Runtime
 from .events import Finished, Listener, Side, Started, nobody
 from .failure import CopyFailed
 from .places.files import Folder, translated
-from .reader import Reader
+from .reader import Reader, anew_if_damaged
 from .verify import pour
 
 
@@ -56,8 +56,12 @@ async def fetch_file(
 
     Raises as `fetch`; Denied, OutOfSpace, StoreUnavailable of the file system.
     """
-    async with new_file(path, mode, runtime) as write:
-        await fetch(source, descriptor, write, runtime, listener)
+
+    async def write_file() -> None:
+        async with new_file(path, mode, runtime) as write:
+            await fetch(source, descriptor, write, runtime, listener)
+
+    await anew_if_damaged(source, write_file)
 
 
 async def read_small(source: Repository, descriptor: Descriptor, runtime: ClientRuntime) -> bytes:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol, runtime_checkable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
-from ..oci.errors import BodyCut, Cancelled, SizeInvalid, WasmholdError
+from ..oci.errors import BodyCut, Cancelled, ContentDamaged, SizeInvalid, WasmholdError
 from ..oci.limits import MIB
 from ..ports.body import Body
 from ..ports.runtime import ClientRuntime
 from .events import Advanced, Failed, Listener, Side
+
+T = TypeVar("T")
 
 MAX_BREAKS: Final = 5  # in a row, with less than STRIDE bytes between them
 STRIDE: Final = MIB  # bytes: so much shows that a source is alive, and is told as advance
@@ -33,6 +35,16 @@ class KeepsBlobs(Protocol):
     async def kept(self, reader: Reader, start: int) -> Body:
         """The bytes of the reader's blob from `start` on, from the cache where it can be."""
         ...
+
+
+async def anew_if_damaged(source: object, attempt: Callable[[], Awaitable[T]]) -> T:
+    """`attempt`; once more where the cache before `source` gave wrong bytes, and dropped them."""
+    try:
+        return await attempt()
+    except ContentDamaged:
+        if not isinstance(source, KeepsBlobs):
+            raise
+        return await attempt()
 
 
 class Reader:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -75,6 +75,22 @@ class BytesSource:
 
     async def open(self, start: int) -> Body:
         return BytesBody(self._content[start:])
+
+
+class ChunksBody:
+    """A body of what a generator gives; `size` in bytes, None when it is not known."""
+
+    file = None
+
+    def __init__(self, size: int | None, chunks: AsyncGenerator[bytes, None]) -> None:
+        self.size = size
+        self._chunks = chunks
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._chunks
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
 
 
 async def read_all(body: Body) -> bytes:

@@ -31,7 +31,7 @@ from ...oci.errors import (
     WasmholdError,
 )
 from ...oci.manifest import parse_manifest
-from ...ports.body import Body
+from ...ports.body import Body, ChunksBody
 from ...ports.repository import BlobSource
 from ...ports.runtime import ClientRuntime
 from ...ports.store import StoredManifest
@@ -226,11 +226,11 @@ class BucketCache:
             with self._asked():
                 if not start:
                     size, chunks = await self._bucket.open_data(key)
-                    return _Chunks(size, self._checked(digest, chunks))
+                    return ChunksBody(size, self._checked(digest, chunks))
                 size = await self._bucket.size(key) or 0
                 if size < start:
                     raise Absent(key)
-                return _Chunks(size - start, self._rest(key, start, size))
+                return ChunksBody(size - start, self._rest(key, start, size))
         except Absent:
             raise BlobUnknown(self.place, str(digest)) from None
 
@@ -270,7 +270,11 @@ class BucketCache:
         digest = descriptor.digest
         if self._is_resting(self._outages.writes):
             return
-        await wait_for(lambda: self._flights.begin(digest), self._runtime)
+        await wait_for(
+            lambda: self._flights.begin(digest),
+            self._runtime,
+            lambda _: self._flights.end(digest),
+        )
         try:
             if await self.blob_size(digest) != descriptor.size:
                 await self._send(descriptor, source)
@@ -382,22 +386,6 @@ class BucketCache:
         record = None if content is None else parse_record(content[0])
         # One that was copied to another name by hand would be there twice.
         return record if record is not None and record_path(record.key) == name else None
-
-
-class _Chunks:
-    """`ports.body.Body` of a generator."""
-
-    file = None
-
-    def __init__(self, size: int, chunks: AsyncGenerator[bytes, None]) -> None:
-        self.size: int | None = size
-        self._chunks = chunks
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._chunks
-
-    async def aclose(self) -> None:
-        await self._chunks.aclose()
 
 
 def _blob_key(digest: Digest) -> str:

@@ -6,7 +6,8 @@ there.  The cache is there for speed alone: what it cannot do is a warning.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeVar
 
 from ...oci.descriptor import Descriptor
@@ -14,11 +15,12 @@ from ...oci.digest import Digest
 from ...oci.errors import (
     BlobUnknown,
     Cancelled,
+    ContentDamaged,
     DigestMismatch,
     SizeInvalid,
     WasmholdError,
 )
-from ...ports.body import Body
+from ...ports.body import Body, ChunksBody
 from ...ports.runtime import ClientRuntime
 from ...ports.store import StoredManifest
 from ..caches.port import Cache, Record, RecordKey
@@ -99,8 +101,10 @@ class CachedRemote(RemoteRepository):
         return await super().blob_size(digest) if size is None else size
 
     async def kept(self, reader: Reader, start: int) -> Body:
-        """Raises what comes from the registry; DigestMismatch, SizeInvalid; Cancelled."""
-        body = await self._opened(reader.descriptor.digest, start)
+        """Raises what comes from the registry; ContentDamaged, of the cache, which has it no more;
+        DigestMismatch, SizeInvalid; Cancelled.
+        """
+        body = await self._opened(reader.descriptor, start)
         if body is None:
             try:
                 await self._cache.blob_put(reader.descriptor, _Direct(reader))
@@ -111,17 +115,43 @@ class CachedRemote(RemoteRepository):
                     raise
                 self._tell(error)
             else:
-                body = await self._opened(reader.descriptor.digest, start)
-        return body or reader.direct(start)  # it is larger than the whole cache
+                body = await self._opened(reader.descriptor, start)
+        if body is None:
+            return reader.direct(start)  # it is larger than the whole cache
+        return ChunksBody(body.size, self._rescued(body, reader, start))
 
-    async def _opened(self, digest: Digest, start: int) -> Body | None:
+    async def _opened(self, descriptor: Descriptor, start: int) -> Body | None:
         async def open_it() -> Body | None:
             try:
-                return await self._cache.blob_open(digest, start)
+                body = await self._cache.blob_open(descriptor.digest, start)
             except BlobUnknown:
                 return None
+            if body.size == descriptor.size - start:
+                return body
+            await body.aclose()  # others have been at a cache that several machines share
+            return None
 
         return await self._tried(open_it())
+
+    async def _rescued(self, body: Body, reader: Reader, start: int) -> AsyncGenerator[bytes, None]:
+        """The bytes of the cache; where it breaks with them, the registry has the rest.
+
+        Raises ContentDamaged where they were wrong, which leaves nothing to go on from.
+        """
+        at = start
+        try:
+            async with aclosing(body):
+                async for chunk in body:
+                    at += len(chunk)
+                    yield chunk
+        except (Cancelled, ContentDamaged):
+            raise
+        except WasmholdError as error:
+            self._tell(error)
+        if at < reader.descriptor.size:
+            async with aclosing(reader.direct(at)) as rest:
+                async for chunk in rest:
+                    yield chunk
 
 
 class _Direct:
