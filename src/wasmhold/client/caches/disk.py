@@ -376,6 +376,18 @@ class _Part:
             folder.close()
 
 
+def _opened(content: DiskContent, name: str, opened: list[int]) -> int | None:
+    descriptor = content.open(name)
+    if descriptor is not None:
+        opened.append(descriptor)
+    return descriptor
+
+
+def _release(found: _Part | int) -> None:
+    if isinstance(found, _Part):
+        found.close()
+
+
 class DiskCache:
     """`caches.port.Cache` in a folder."""
 
@@ -403,13 +415,24 @@ class DiskCache:
         descriptor = await self._open_right(name, digest)
         if descriptor is None:
             raise BlobUnknown(self.place, str(digest))
-        await self._runtime.offload(self._content.stamp, digest, descriptor, self._runtime.now())
+        try:
+            now = self._runtime.now()
+            await self._runtime.offload(self._content.stamp, digest, descriptor, now)
+        except BaseException:
+            os.close(descriptor)
+            raise
         return FileBody(descriptor, start, None, f"{self.place}/{name}", self._runtime)
 
     async def _open_right(self, name: str, digest: Digest) -> int | None:
         """The open file, which the caller closes; None when it is not there, or was not right."""
         content, runtime = self._content, self._runtime
-        descriptor = await runtime.offload(content.open, name)
+        opened: list[int] = []
+        try:
+            descriptor = await runtime.offload(_opened, content, name, opened)
+        except BaseException:
+            for one in opened:  # who was cancelled meanwhile never gets it
+                os.close(one)
+            raise
         if descriptor is None:
             return None
         try:
@@ -461,7 +484,9 @@ class DiskCache:
         """What we may write; None once the blob is there.  Raises SizeInvalid."""
         digest = descriptor.digest
         while True:
-            found: _Part | int = await wait_for(lambda: self._attempt(digest), self._runtime)
+            found: _Part | int = await wait_for(
+                lambda: self._attempt(digest), self._runtime, _release
+            )
             if isinstance(found, _Part):
                 return found
             if found == descriptor.size:
