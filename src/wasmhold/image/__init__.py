@@ -9,16 +9,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from .archives import fetch_archive
     from .asynchronous import ImagePuller
+    from .config import ImageConfig, ImageHealthcheck
     from .errors import AmbiguousReference, ImageNotFound, UnsupportedManifest
+    from .inspection import ImageInspection
     from .layer import Layer, PulledImage
     from .manifests import PulledManifest
     from .policy import PullPolicy, Source, SourcePolicy
+    from .push_errors import PushError
+    from .pushing import ArtifactLayer, PushResult
     from .reference import ImageReference, is_mutable_tag
     from .stats import Stats
 
 _PLACES: Final = {
     "AmbiguousReference": "errors",
+    "ArtifactLayer": "pushing",
+    "ImageConfig": "config",
+    "ImageHealthcheck": "config",
+    "ImageInspection": "inspection",
     "ImageNotFound": "errors",
     "ImagePuller": "asynchronous",
     "ImageReference": "reference",
@@ -26,15 +35,22 @@ _PLACES: Final = {
     "PullPolicy": "policy",
     "PulledImage": "layer",
     "PulledManifest": "manifests",
+    "PushError": "push_errors",
+    "PushResult": "pushing",
     "Source": "policy",
     "SourcePolicy": "policy",
     "Stats": "stats",
     "UnsupportedManifest": "errors",
+    "fetch_archive": "archives",
     "is_mutable_tag": "reference",
 }
 
 __all__ = [
     "AmbiguousReference",
+    "ArtifactLayer",
+    "ImageConfig",
+    "ImageHealthcheck",
+    "ImageInspection",
     "ImageNotFound",
     "ImagePuller",
     "ImageReference",
@@ -42,10 +58,13 @@ __all__ = [
     "PullPolicy",
     "PulledImage",
     "PulledManifest",
+    "PushError",
+    "PushResult",
     "Source",
     "SourcePolicy",
     "Stats",
     "UnsupportedManifest",
+    "fetch_archive",
     "is_mutable_tag",
 ]
 
