@@ -241,7 +241,10 @@ class DiskContent:
         with self.reading() as folder:
             folder.sweep()
             for name, status in folder.listed(TMP):
-                if now - status.st_mtime >= _LEFT_S:
+                is_old = now - status.st_mtime >= _LEFT_S
+                # Its writer died between its last two steps, or before its first.
+                is_done = folder.size(f"{_BLOBS}/{name.replace('-', '/')}") is not None
+                if is_old or is_done:
                     _remove_unused(folder, f"{TMP}/{name}")
 
 
