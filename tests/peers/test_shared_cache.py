@@ -249,6 +249,29 @@ def test_a_server_that_ends_in_the_middle_of_a_blob(own_server, hub: Hub, tmp_pa
         assert len(asked) == 1
 
 
+@covers("ZL-548")
+def test_a_server_that_ends_under_a_stream(own_server, hub: Hub):
+    """Where the own cache has no room, the blob is read from the shared one, and then is not."""
+    content = random.Random(2).randbytes(40 * MIB)
+    hub.image("stream", contents=[content])
+    reference, told, cache = f"{hub.host}/stream:v1", Told(), shared(own_server)
+    with ImagePuller(BlobCache.memory(64 * MIB), shared_cache=cache) as first:
+        first.pull(reference)
+    with ImagePuller(
+        BlobCache.memory(MIB), shared_cache=cache, on_event=told, policy="if_not_present"
+    ) as puller:
+        (layer,) = puller.pull(reference).layers
+        assert layer.source is Source.SHARED
+        came = []
+        with layer.open() as stream:
+            for chunk in stream:
+                came.append(bytes(chunk))
+                if len(came) == 3:
+                    own_server.stop()
+        assert b"".join(came) == content
+        assert "cache-read" in told.codes()
+
+
 WRONG = {
     "flipped": lambda right: b"!" + right[1:],
     "cut": lambda right: right[:-1],

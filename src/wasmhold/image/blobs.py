@@ -5,7 +5,7 @@ The cache's `blob_put` is the single flight: of all who want a blob at one time,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -18,13 +18,14 @@ from ..oci.digest import Digest
 from ..oci.errors import (
     BlobUnknown,
     Cancelled,
+    ContentDamaged,
     Denied,
     OutOfSpace,
     SizeInvalid,
     StoreUnavailable,
     WasmholdError,
 )
-from ..ports.body import read_start
+from ..ports.body import Body, ChunksBody, read_start
 from .call import Call
 from .events import BlobSkipped
 from .manifests import Manifests, not_found
@@ -126,8 +127,36 @@ class Blobs:
                     raise _Lost(error.name, error.digest) from error
                 return Stream(body, descriptor, held.pop_all())
             moving = self._moving(call, near, descriptor, silent=near.source is Source.LOCAL)
-            return Stream(Verified(await moving.open(0), moving), descriptor, held.pop_all())
+            body = await moving.open(0)
+            if near.source is Source.SHARED and call.has_origin:
+                body = ChunksBody(body.size, self._rescued(call, body, descriptor))
+            return Stream(Verified(body, moving), descriptor, held.pop_all())
         raise AssertionError("the stack swallows nothing")
+
+    async def _rescued(
+        self, call: Call, body: Body, descriptor: Descriptor
+    ) -> AsyncGenerator[bytes, None]:
+        """The bytes of the shared cache; where it breaks with them, a registry has the rest."""
+        at = 0
+        try:
+            async with aclosing(body):
+                async for chunk in body:
+                    at += len(chunk)
+                    yield chunk
+            return
+        except (Cancelled, ContentDamaged):  # what was damaged leaves nothing to go on from
+            raise
+        except WasmholdError as error:
+            for tier in self._of(Source.SHARED):
+                await tier.unreadable(call, error)
+        near = await self._from_remote(call, descriptor)
+        if near.is_cached:
+            opened = await near.place.blob_open(descriptor.digest, at)
+        else:
+            opened = await self._moving(call, near, descriptor, silent=True).open(at)
+        async with aclosing(opened):
+            async for chunk in opened:
+                yield chunk
 
     async def start(self, call: Call, descriptor: Descriptor, size: int) -> bytes:
         """Its first `size` bytes, from the nearest place; they are not verified, and not kept.
@@ -142,7 +171,12 @@ class Blobs:
                         return await _start(repository, digest, size)
             for tier in self._of(source):
                 if await tier.blob_size(call, digest) is not None:
-                    return await _start(tier.cache, digest, size)
+                    try:
+                        return await _start(tier.cache, digest, size)
+                    except Cancelled:
+                        raise
+                    except WasmholdError as error:
+                        await tier.unreadable(call, error)
             if source is Source.ORIGIN and call.has_origin:
                 return await self._manifests.remotes(call).blob_start(digest, size)
         raise not_found(call, digest)
