@@ -47,9 +47,9 @@ BOUNDS = [
     # arguments,                                        modules at most
     (["--version"],                                     80),
     (["--help"],                                        130),
-    (["resolve", "--help"],                             185),
-    (["resolve", "oci:layout:1"],                       185),
-    (["tags", "oci:layout"],                            185),
+    (["resolve", "--help"],                             170),
+    (["resolve", "oci:layout:1"],                       165),
+    (["tags", "oci:layout"],                            165),
     (["push", "app.wasm", "oci:layout:2", "--quiet"],   235),
     (["pull", "oci:layout:1", "-o", "out.wasm"],        245),
 ]

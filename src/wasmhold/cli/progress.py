@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from typing import Final
@@ -93,4 +92,6 @@ def _bars() -> Bars | None:
     """Where lines can be drawn anew."""
     if not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         return None
+    import shutil
+
     return Bars(sys.stderr, shutil.get_terminal_size().columns)

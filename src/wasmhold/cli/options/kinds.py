@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from ...client.sizes import is_whole, parse_size
@@ -67,6 +66,8 @@ def _parse_file(text: str) -> str:
     """The absolute path: who prints the configuration may stand elsewhere than who uses it."""
     if not text:
         raise ValueError("the path is empty")
+    from pathlib import Path
+
     try:
         return str(Path(text).absolute())
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from ...oci.document import parse_object
@@ -125,7 +124,7 @@ def from_file(options: Sequence[Option], path: str, place: str) -> dict[str, Giv
     """`place` is what said that there is this file."""
     by_key = {option.name: option for option in options}
     found = {}
-    for key, value in _read_file(Path(path), place).items():
+    for key, value in _read_file(path, place).items():
         option = by_key.get(key)
         if option is None:
             from ...oci.suggestions import unknown_key
@@ -145,17 +144,17 @@ def from_file(options: Sequence[Option], path: str, place: str) -> dict[str, Giv
     return found
 
 
-def _read_file(path: Path, place: str) -> Mapping[str, object]:
+def _read_file(path: str, place: str) -> Mapping[str, object]:
     import tomllib  # most commands read no such file
 
-    if path.suffix not in (".toml", ".json"):
+    if not path.endswith((".toml", ".json")):
         raise WrongUse(f"{place}: {path} is neither .toml nor .json")
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             content = file.read(_MAX + 1)
         if len(content) > _MAX:
             raise WrongUse(f"{place}: {path} is larger than {_MAX} bytes")
-        if path.suffix == ".json":
+        if path.endswith(".json"):
             return parse_object(content)
         return tomllib.loads(content.decode())
     except OSError as error:
