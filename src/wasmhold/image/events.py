@@ -83,7 +83,12 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """What a user should know; `code` is one word for programs."""
+    """What a user should know; `code` is one word for programs.
+
+    cache-start, cache-read, cache-write: a cache that cannot be used, read or written
+    mirror    one that is passed over
+    client    what the client says: logins that cannot be read, what a registry warns of
+    """
 
     code: str
     text: str
