@@ -166,6 +166,7 @@ def test_all_pages_and_our_own_filter():
 ANSWERS = [
     # the list,                               the tag,     what comes of it
     (Says(404),                               Says(404),   []),
+    (Says(405),                               Says(404),   []),
     (Says(500),                               Says(404),   CannotList),
     (Says(404),                               Says(500),   CannotList),
     (Says(400),                               Says(404),   CannotList),

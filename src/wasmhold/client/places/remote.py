@@ -56,6 +56,7 @@ _SCHEMA_1: Final = frozenset(
 _PAGE: Final = 1000  # tags that are asked for at once
 _MAX_PAGES: Final = 10_000  # of one list: a registry that links in a circle comes to an end
 _TRIES: Final = 5  # to put an entry into a fallback tag that others change at the same time
+_NO_API: Final = (404, 405)  # olareg without its API of referrers knows the path, not the method
 _NO_TAG_CHARACTER: Final = re.compile(r"[^A-Za-z0-9_.-]")
 
 _Entries: TypeAlias = list[object]
@@ -147,7 +148,7 @@ class RemoteRepository:
             stored = await self.manifest_get(reference)
         except ManifestUnknown:
             return None
-        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+        return stored.descriptor
 
     async def manifest_get(self, reference: str | Digest) -> StoredManifest:
         stored, _ = await self._get(reference)
@@ -282,7 +283,7 @@ class RemoteRepository:
                 assert isinstance(reply.result, res.ReferrersPage)
                 found += reply.result.manifests
         except RemoteError as error:
-            if error.answer_status == 404 and not found:
+            if error.answer_status in _NO_API and not found:
                 return None
             raise
         return found
