@@ -65,6 +65,9 @@ FAULTS = [
     ("ZL-544", "the local folder of a shared cache is a map in memory",              ["client/caches/test_shared.py::test_what_is_read_comes_nearer"]),
     ("ZL-511", "a cache that is opened at a path is one in memory",                  ["client/caches/test_disk.py::test_it_is_opened_without_an_event_loop_and_outlives_the_process"]),
     # Images that are lost
+    ("ZL-580", "a prune deletes the blobs of a manifest that it cannot read",        ["client/caches/test_methods.py::test_a_manifest_that_cannot_be_read_ends_it_before_anything_is_removed",
+                                                                                      "client/caches/test_methods.py::test_prune_follows_indexes_subjects_and_referrers"]),
+    ("ZL-581", "removing one image takes the layers of another",                     ["client/caches/test_methods.py::test_images_are_listed_removed_and_tagged"]),
     ("ZL-702", "`a/b` and `a_b` are one image",                                      ["client/test_local_registry.py::test_names_that_look_alike_are_kept_apart"]),
     ("ZL-710", "a collection frees nothing, and skips what it cannot read",          ["client/test_local_registry.py::test_collection_keeps_what_is_reachable",
                                                                                       "client/test_local_registry.py::test_collection_leaves_an_image_alone_that_it_cannot_read"]),
@@ -83,6 +86,10 @@ FAULTS = [
                                                                                       "image/test_blobs.py::test_what_may_heal_is_tried_again_and_told"]),
 ]
 # fmt: on
+
+
+def test_each_fault_stands_here_once():
+    assert len({row for row, *_ in FAULTS}) == len(FAULTS) == 40
 
 
 @cache
