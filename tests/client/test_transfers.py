@@ -30,13 +30,13 @@ from wasmhold.oci.errors import (
     Unreachable,
     Unsupported,
 )
-from wasmhold.ports.body import read_all
+from wasmhold.ports.body import BytesSource, read_all
 from wasmhold.ports.runtime import run
 from wasmhold.ports.store import StoredManifest
 from wasmhold.protocol.errors import RemoteError
 from wasmhold.protocol.read_response import ResponseInvalid
 from wasmhold.testing.covers import covers
-from wasmhold.testing.repository_suite import Source, WholeSource, descriptor_of, pull, push
+from wasmhold.testing.repository_suite import Source, descriptor_of, pull, push
 
 DATA = os.urandom(10_000)
 SIZE = len(DATA)
@@ -468,7 +468,7 @@ def test_an_upload_ends_when_it_shall():
     with uploading() as (registry, repository, made):
         made.runtime.cancel()
         with pytest.raises(Cancelled):
-            run(repository.blob_put(descriptor_of(DATA), WholeSource(DATA)))
+            run(repository.blob_put(descriptor_of(DATA), BytesSource(DATA)))
         assert registry.blobs == {}
 
 

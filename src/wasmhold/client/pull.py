@@ -89,7 +89,7 @@ async def read_manifest(source: Repository, reference: str | Digest) -> tuple[De
     with blamed(Side.SOURCE, source.place, f"reading {reference}"):
         stored = await source.manifest_get(reference)
         manifest = parse_manifest(stored.content, stored.media_type)
-        return Descriptor(stored.media_type, stored.digest, len(stored.content)), manifest
+        return stored.descriptor, manifest
 
 
 async def find_wasm(

@@ -391,7 +391,7 @@ class Verbs:
             stored = await repository.manifest_get(at.required())
             await repository.manifest_put(stored, tags)
             await repository.flush()
-        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+        return stored.descriptor
 
     async def delete(self, place: AnyPlace) -> None:
         """Remove a tag, or, by its digest, a manifest and the tags that point to it.

@@ -52,7 +52,7 @@ class CacheTier:
         try:
             await self.cache.manifest_put(stored)
             if tag is not None:
-                top = Descriptor(stored.media_type, stored.digest, len(stored.content))
+                top = stored.descriptor
                 now = call.connections.runtime.now()
                 record = Record(key_of(call, tag), top, call.image.original, now)
                 await self.cache.record_put(record)

@@ -30,6 +30,11 @@ class StoredManifest:
     media_type: str
     content: bytes
 
+    @property
+    def descriptor(self) -> Descriptor:
+        """How others refer to it, as far as the bytes need not be read for that."""
+        return Descriptor(self.media_type, self.digest, len(self.content))
+
 
 @dataclass(frozen=True, slots=True)
 class Space:

@@ -29,7 +29,7 @@ from ..oci.errors import (
     WasmholdError,
 )
 from ..oci.limits import MIB
-from ..ports.body import Body, BytesBody, read_all
+from ..ports.body import Body, BytesSource, read_all
 from ..ports.repository import Repository
 from ..ports.runtime import run
 from ..ports.store import StoredManifest
@@ -80,16 +80,6 @@ class Source:
         return body
 
 
-class WholeSource:
-    """The same, for content in one chunk."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    async def open(self, start: int) -> Body:
-        return BytesBody(self._content[start:])
-
-
 def descriptor_of(
     content: bytes, media_type: str = "application/octet-stream", algorithm: str = "sha256"
 ) -> Descriptor:
@@ -103,7 +93,7 @@ async def push(
     algorithm: str = "sha256",
 ) -> Descriptor:
     descriptor = descriptor_of(content, media_type, algorithm)
-    await repository.blob_put(descriptor, WholeSource(content))
+    await repository.blob_put(descriptor, BytesSource(content))
     return descriptor
 
 
@@ -140,7 +130,7 @@ def index(*children: StoredManifest, **members: Any) -> StoredManifest:
 
 def named(stored: StoredManifest) -> Descriptor:
     """How others refer to a manifest."""
-    return Descriptor(stored.media_type, stored.digest, len(stored.content))
+    return stored.descriptor
 
 
 async def push_image(

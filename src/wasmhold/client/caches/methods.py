@@ -14,7 +14,7 @@ from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
 from ...oci.errors import BlobUnknown, ContentDamaged, TooLarge
 from ...oci.limits import MIB
-from ...ports.body import Body, BytesBody, read_all
+from ...ports.body import BytesSource, read_all
 from ...ports.runtime import ClientRuntime
 from . import images, prune
 from .images import CachedImage
@@ -95,7 +95,7 @@ class CacheMethods:
         """Keep a blob; its digest.  Raises DigestMismatch where it is not `digest`."""
         named = Digest.of(content) if digest is None else _digest(digest)
         with self._opened() as cache:
-            await cache.blob_put(Descriptor(_OCTETS, named, len(content)), _Bytes(content))
+            await cache.blob_put(Descriptor(_OCTETS, named, len(content)), BytesSource(content))
         return named
 
     async def delete(self, digest: Digest | str) -> None:
@@ -216,13 +216,3 @@ async def _check(cache: Cache) -> list[tuple[Kept, bool]]:
 
 def _digest(given: Digest | str) -> Digest:
     return given if isinstance(given, Digest) else Digest.parse(given)
-
-
-class _Bytes:
-    """`ports.repository.BlobSource`"""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    async def open(self, start: int) -> Body:
-        return BytesBody(self._content[start:])

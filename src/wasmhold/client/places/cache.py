@@ -65,7 +65,7 @@ class CacheRepository:
         wants_all = self._to_write and isinstance(reference, Digest)
         if wants_all and not await self._is_whole(stored):
             return None
-        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+        return stored.descriptor
 
     async def _is_whole(self, top: StoredManifest) -> bool:
         todo, seen = [top], {top.digest}
@@ -104,7 +104,7 @@ class CacheRepository:
         if absent:
             raise ManifestBlobUnknown(absent)
         await self._cache.manifest_put(stored)
-        top = Descriptor(stored.media_type, stored.digest, len(stored.content))
+        top = stored.descriptor
         for tag in tags:
             key = self._key(tag)
             await self._cache.record_put(Record(key, top, str(key), self._runtime.now()))

@@ -98,7 +98,7 @@ class DockerRepository(IndexedRepository):
         await super().blob_put(descriptor, source)
 
     async def manifest_put(self, stored: StoredManifest, tags: Sequence[str] = ()) -> None:
-        descriptor = Descriptor(stored.media_type, stored.digest, len(stored.content))
+        descriptor = stored.descriptor
         self.refuse(descriptor, checked(stored))
         if tags and not self.naming.name:
             raise Unsupported(

@@ -170,7 +170,7 @@ class IndexedRepository:
             if isinstance(reference, Digest):
                 return None
             raise
-        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+        return stored.descriptor
 
     async def manifest_get(self, reference: str | Digest) -> StoredManifest:
         return await self._runtime.offload(self._get, reference)
@@ -208,7 +208,7 @@ class IndexedRepository:
     async def manifest_put(self, stored: StoredManifest, tags: Sequence[str] = ()) -> None:
         manifest = checked(stored)
         await self._runtime.offload(self._put, stored, manifest)
-        descriptor = Descriptor(stored.media_type, stored.digest, len(stored.content))
+        descriptor = stored.descriptor
         self._inner |= {child.digest for child in manifest.manifests if is_manifest(child)}
         self._pending.removed.discard(stored.digest)
         self._pending.tags.update(dict.fromkeys(tags, descriptor))

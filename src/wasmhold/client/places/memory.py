@@ -59,7 +59,7 @@ class MemoryRepository:
         stored = None if digest is None else self._manifests.get(digest)
         if stored is None:
             return None
-        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+        return stored.descriptor
 
     async def manifest_get(self, reference: str | Digest) -> StoredManifest:
         found = await self.resolve(reference)

@@ -24,7 +24,7 @@ class ReadOnly:
             stored = await self.manifest_get(reference)
         except ManifestUnknown:
             return None
-        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+        return stored.descriptor
 
     async def referrers(
         self, subject: Digest, artifact_type: str | None = None

@@ -187,7 +187,7 @@ class StoreRepository:
             stored = await self.manifest_get(reference)
         except ManifestUnknown:
             return None
-        return Descriptor(stored.media_type, stored.digest, len(stored.content))
+        return stored.descriptor
 
     async def manifest_get(self, reference: str | Digest) -> StoredManifest:
         with self._turns.inside():
