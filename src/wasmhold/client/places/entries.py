@@ -140,7 +140,12 @@ class Stream:
 
     def skip(self, size: int) -> None:
         """Raises ArchiveInvalid where there are fewer."""
-        if self._pass_over is not None and size > len(self._piece) - self._at:
+        end = self._at + size
+        if end <= len(self._piece):
+            self._at = end
+            self.position += size
+            return
+        if self._pass_over is not None:
             self._pass_over(size - (len(self._piece) - self._at))
             self.position += size
             self._piece, self._at = b"", 0
@@ -317,7 +322,7 @@ def _entry(
     elif kind in (FILE, _OLD_FILE, _CONTIGUOUS):
         # Before there was a kind for folders, their names ended with a slash.
         kind = FOLDER if kind == _OLD_FILE and name.endswith(b"/") else FILE
-        if kind == FILE and any(key.startswith(_SPARSE) for key in pax):
+        if pax and kind == FILE and any(key.startswith(_SPARSE) for key in pax):
             name = pax.get(_SPARSE + b"name") or name
             before = stream.position
             real, segments = _segments(stream, pax, records, stored)

@@ -94,6 +94,7 @@ class Layer:
         self._own = None if is_empty(root) else _Own()
         self._waiting: dict[bytes, bytes] = {}  # hard links whose target has not come, by name
         self._holes = 0  # bytes
+        self._above = b"/", b""  # the last folder, as the archive has it, and plain
         self._not_made: set[bytes] = set()  # names of devices and pipes that were skipped
         self._put_as: dict[bytes, Callable[[Stream, Entry, Folder, bytes], None]] = {
             entries.FILE: self._file,
@@ -165,22 +166,35 @@ class Layer:
             raise refuse(f"a part of its name has more than {_MAX_SEGMENT} bytes")
         return parts
 
+    def _place_of(self, name: bytes) -> tuple[bytes, bytes]:
+        """The folder of an entry and its name there, which is empty for the root."""
+        last = name[name.rfind(b"/") + 1 :]
+        above = name[: len(name) - len(last)]  # with its slash: "/x" is another name than "x"
+        is_short = len(last) <= _MAX_SEGMENT and len(name) <= self._limits.name
+        # Most entries lie beside the one before.
+        if above == self._above[0] and is_short and last.strip(b"."):
+            return self._above[1], last
+        *parts, found = self._parts(name, name) or [b""]
+        plain = b"/".join(parts)
+        if found == last:
+            self._above = above, plain
+        return plain, found
+
     def _entry(self, stream: Stream, entry: Entry) -> None:
-        parts = self._parts(entry.name, entry.name)
-        if not parts:
+        above, name = self._place_of(entry.name)
+        if not name:
             self._root(entry)
             return
-        *above, name = parts
-        if WHITEOUT in entry.name and any(part.startswith(WHITEOUT) for part in above):
+        if above.startswith(WHITEOUT) or b"/" + WHITEOUT in above:
             raise UnsafeEntry(os.fsdecode(entry.name), "it lies in a whiteout")
         if name.startswith(WHITEOUT):
-            self._whiteout(entry, b"/".join(above), name)
+            self._whiteout(entry, above, name)
             return
         put = self._put_as.get(entry.kind)
         if put is None:
             self.counts.unknown_skipped += 1
             return
-        parent = self._tree.folder(b"/".join(above), create=True)
+        parent = self._tree.folder(above, create=True)
         assert parent is not None
         if self._waiting:
             self._waiting.pop(parent.below(name), None)

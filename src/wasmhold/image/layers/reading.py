@@ -57,7 +57,7 @@ class Packed:
     """A layer as it is stored: its `size` so far, its digest, and what it is compressed with."""
 
     def __init__(self, source: Reader, algorithm: str, cancelled: Callable[[], bool]) -> None:
-        self._source, self._algorithm, self._cancelled = source, algorithm, cancelled
+        self._source, self.algorithm, self._cancelled = source, algorithm, cancelled
         self._hash = hasher(algorithm)
         self._start = b""
         self.size = 0
@@ -83,7 +83,7 @@ class Packed:
         return piece
 
     def digest(self) -> Digest:
-        return Digest(self._algorithm, self._hash.hexdigest())
+        return Digest(self.algorithm, self._hash.hexdigest())
 
 
 class Plain:
@@ -91,7 +91,10 @@ class Plain:
 
     def __init__(self, opened: Reader, packed: Packed, limits: LayerLimits, algorithm: str) -> None:
         self._opened, self._packed, self._limits = opened, packed, limits
-        self._algorithm, self._hash = algorithm, hasher(algorithm)
+        self._algorithm = algorithm
+        # What is not compressed is hashed already.
+        is_same = opened is packed and algorithm == packed.algorithm
+        self._hash = None if is_same else hasher(algorithm)
         self.size = 0
 
     def read(self, size: int, /) -> bytes:
@@ -101,7 +104,8 @@ class Plain:
             if not compression.broken(error):
                 raise
             raise ArchiveInvalid(f"the layer's compression is broken: {error}") from None
-        self._hash.update(piece)
+        if self._hash is not None:
+            self._hash.update(piece)
         self.size = total = self.size + len(piece)
         limits = self._limits
         if total > limits.size:
@@ -111,6 +115,8 @@ class Plain:
         return piece
 
     def digest(self) -> Digest:
+        if self._hash is None:
+            return self._packed.digest()
         return Digest(self._algorithm, self._hash.hexdigest())
 
 
