@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -246,6 +247,21 @@ def test_a_file_is_written_whole_or_not_at_all(hub: Hub, puller, tmp_path):
     with pytest.raises(ArtifactInvalid):
         puller.pull_wasm_to(f"{hub.host}/file:v1", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["app.wasm"]
+
+
+@covers("ZL-220")
+def test_a_file_is_never_in_memory_as_a_whole(hub: Hub, tmp_path):
+    content = b.MODULE + b.custom("a", bytes(32 << 20))
+    put_artifact(hub.at("huge"), Part(m.CNCF), [Part(m.WASM, content)])
+    with BlockingPuller(BlobCache.open(tmp_path / "cache")) as puller:
+        tracemalloc.start()
+        try:
+            puller.pull_wasm_to(f"{hub.host}/huge:v1", tmp_path / "app.wasm")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert (tmp_path / "app.wasm").stat().st_size == len(content)
+    assert peak < 8 << 20
 
 
 # ---- of an index
