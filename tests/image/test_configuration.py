@@ -80,15 +80,18 @@ def test_a_changed_copy_uses_the_same_connections(hub: Hub):
             assert hub.asked() == ["GET manifests"]  # the index is in the same cache
             assert other.connections is puller.connections
             assert other.stats is puller.stats
-            fresh = puller.replace(BlobCache.memory())
-            await fresh.fetch_manifest(image)
+            async with puller.replace(BlobCache.memory()) as fresh:
+                await fresh.fetch_manifest(image)
             assert hub.asked() == ["GET manifests"] * 2
+            # What a copy used lives on when the copy is closed.
+            await puller.fetch_manifest(image)
 
     asyncio.run(work())
     with blocking.ImagePuller(platform="linux/amd64") as puller:
-        other = puller.replace(platform="linux/arm64")
-        assert other.fetch_manifest(image).digest == stored["linux/arm64"].digest
-        assert other.stats is puller.stats
+        with puller.replace(platform="linux/arm64") as other:
+            assert other.fetch_manifest(image).digest == stored["linux/arm64"].digest
+            assert other.stats is puller.stats
+        assert puller.fetch_manifest(image).digest == stored["linux/amd64"].digest
 
 
 # fmt: off

@@ -56,10 +56,10 @@ class ImagePuller(Puller):
         return self.copied(cache, changes)
 
     async def aclose(self) -> None:
-        """Close all connections, also those that others wait for; the caches stay."""
-        self.connections.close()
+        """Close all connections, also those that others wait for; those of a copy live on."""
+        self.close()
         runtime = self.connections.__dict__.get("runtime")
-        if isinstance(runtime, AsyncioRuntime):
+        if isinstance(runtime, AsyncioRuntime) and not self.is_copy:
             runtime.close()
 
     async def __aenter__(self) -> Self:

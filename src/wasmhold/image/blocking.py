@@ -182,8 +182,8 @@ class ImagePuller:
         self._runtime.cancel()
 
     def close(self) -> None:
-        """Close all connections, also those that others wait for; the caches stay."""
-        self._puller.connections.close()
+        """Close all connections, also those that others wait for; those of a copy live on."""
+        self._puller.close()
 
     def __enter__(self) -> Self:
         return self

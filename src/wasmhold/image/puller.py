@@ -7,154 +7,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 from ..artifact import Artifact, ArtifactType, WasmArtifact, WasmArtifactInfo
-from ..client.caches.blob_cache import BlobCache
-from ..client.caches.port import InFiles
 from ..client.credentials import Auth
 from ..client.output import new_file, target_of
 from ..client.platforms import Platform
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import NotFound
-from ..ports.runtime import ClientRuntime
 from . import inspection, pushing, wasm
-from .blobs import Blobs
 from .call import Call
 from .config import ImageConfig
-from .connections import Connections
-from .events import OnEvent, Teller
+from .events import OnEvent
 from .layer import MAX_IN_MEMORY, Layer, PulledImage, twice, whole
-from .manifests import Manifests, PulledManifest, not_found
+from .manifests import PulledManifest, not_found
 from .material import AnyContent
 from .moving import Stream
-from .options import CacheHandle, Changes, Configuration, as_platform
-from .policy import PullPolicy, Source, SourcePolicy
-from .reference import ImageReference
-from .stats import Stats
-from .tiers import CacheTier, LocalTier
+from .parts import Again, Parts
+from .policy import PullPolicy
 
 AnyBlob: TypeAlias = Descriptor | Digest | str
 
 
-class _Again:
-    """Opens the blobs of a pull by the rules of that pull."""
-
-    def __init__(self, puller: Puller, call: Call) -> None:
-        self._puller, self._call = puller, call
-
-    async def open(self, descriptor: Descriptor) -> Stream:
-        return await self._puller.blobs.open(self._call, descriptor)
-
-    def path(self, digest: Digest) -> str | None:
-        return self._puller.path(digest)
-
-
-def _never() -> bool:
-    return False
-
-
-class Puller:
-    """Pulls images; what it shares with its copies lives until `close`."""
-
-    def __init__(
-        self,
-        cache: CacheHandle | None,
-        configuration: Configuration,
-        connections: Connections,
-    ) -> None:
-        self.cache = BlobCache.memory() if cache is None else cache
-        self.configuration = configuration
-        self.connections = connections
-
-    def copied(self, cache: CacheHandle | None, changes: Changes) -> Self:
-        """What does some things in another way, over the same connections."""
-        other = type(self).__new__(type(self))
-        Puller.__init__(
-            other,
-            self.cache if cache is None else cache,
-            replace(self.configuration, **changes),
-            self.connections,
-        )
-        return other
-
-    # ---- what it is made of, once it is needed
-
-    @property
-    def runtime(self) -> ClientRuntime:
-        return self.connections.runtime
-
-    @cached_property
-    def _caches(self) -> list[CacheTier]:
-        shared = self.configuration.shared_cache
-        tiers = [CacheTier(Source.CACHE, self.cache.engine(self.runtime))]
-        if shared is not None:
-            tiers.append(CacheTier(Source.SHARED, shared.engine(self.runtime)))
-        return tiers
-
-    @cached_property
-    def _local(self) -> LocalTier | None:
-        registry = self.configuration.local_registry
-        return None if registry is None else LocalTier(registry.engine(self.runtime))
-
-    @cached_property
-    def manifests(self) -> Manifests:
-        configuration = self.configuration
-        return Manifests(
-            self._local,
-            self._caches,
-            configuration.mirrors_of,
-            configuration.pinned_tags,
-            configuration.stale_if_error,
-        )
-
-    @cached_property
-    def blobs(self) -> Blobs:
-        return Blobs(self._local, self._caches, self.manifests)
-
-    def prepare(self) -> None:
-        """Make all of it now, before several threads come to use it."""
-        _ = self.blobs, self.connections.opener.network
-
-    def call(
-        self,
-        image: str,
-        auth: Auth | None = None,
-        policy: PullPolicy | str | None = None,
-        on_event: OnEvent | None = None,
-    ) -> Call:
-        """One operation, as its arguments and the configuration say.
-
-        Raises NameInvalid, TagInvalid, DigestInvalid; ValueError for a policy.
-        """
-        configuration = self.configuration
-        given = ImageReference.parse(image)
-        return Call(
-            given.within(configuration.registry),
-            given.qualified or configuration.registry is not None,
-            auth,
-            PullPolicy(configuration.policy if policy is None else policy),
-            SourcePolicy(configuration.source_policy),
-            Teller(on_event or configuration.on_event),
-            self.connections,
-            _never,
-        )
-
-    def platform(self, platform: Platform | str | None = None) -> Platform:
-        """The one that is asked for, else the configured one, else that of this machine.
-
-        Raises PlatformInvalid.
-        """
-        wanted = as_platform(platform) or self.configuration.wanted_platform()
-        return wanted or Platform.host()
-
-    @property
-    def stats(self) -> Stats:
-        """What it, and its copies, have done so far."""
-        return self.connections.stats
+class Puller(Parts):
+    """Pulls images, and pushes them."""
 
     # ---- manifests
 
@@ -262,7 +139,7 @@ class Puller:
             limit = self.configuration.concurrency
             sources = await self.blobs.fetch(call, [*blobs.values()], limit)
             where = dict(zip(blobs, sources, strict=True))
-            again = _Again(self, call)
+            again = Again(self, call)
             layers = [Layer(layer, where[layer.digest], again) for layer in manifest.layers]
             return PulledImage(manifest, layers)
 
@@ -280,11 +157,6 @@ class Puller:
         return pulled.layers
 
     # ---- blobs
-
-    def path(self, digest: Digest) -> str | None:
-        """Where a blob lies, while the cache keeps it; None where that is on no disk."""
-        cache = self._caches[0].cache
-        return cache.blob_path(digest) if isinstance(cache, InFiles) else None
 
     async def pull_blob(
         self,
