@@ -13,7 +13,7 @@ from tests.client.recording import Says, recording, scripted
 from tests.client.remotes import client, free_port
 from wasmhold.client.credentials import Basic, Given
 from wasmhold.client.hosts import is_loopback
-from wasmhold.client.transport import HttpTransport, Options
+from wasmhold.client.transport import HttpTransport, Options, pools
 from wasmhold.client.transport.proxies import proxy_for
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.errors import FileInvalid, Unreachable
@@ -398,6 +398,18 @@ def test_connections_are_used_again(transport):
         pool = next(iter(transport._pools()._managers.values())).connection_from_url(server.url)
         assert pool.num_connections == 1
         assert pool.num_requests == 5
+
+
+def test_hosts_that_are_forgotten_are_asked_all_the_same(transport, monkeypatch):
+    monkeypatch.setattr(pools, "_HOSTS", 1)
+    with recording(lambda seen: Says(200, {}, b"hello")) as here:
+        with recording(lambda seen: Says(200, {}, b"there")) as there:
+            for _ in range(3):
+                assert get(transport, here.url + "/a?b=c#d")[1] == b"hello"
+                assert get(transport, there.url)[1] == b"there"
+                assert len(transport._pools()._direct) == 1
+            assert here.lines() == ["GET /a?b=c"] * 3
+            assert there.lines() == ["GET /"] * 3
 
 
 @covers("ZL-116")
