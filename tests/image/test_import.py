@@ -212,6 +212,32 @@ def test_several_images_and_those_that_are_selected(local, tmp_path):
 
 
 @covers("ZL-763")
+def test_an_entry_that_is_no_manifest_is_passed_over(local, tmp_path):
+    """An index may have such; image-spec, image-layout.md."""
+    path = exported(tmp_path, one, output="layout/")
+    index = json.loads((path / "index.json").read_text())
+    other = {"mediaType": "application/xml", "digest": str(Digest.of(b"<x/>")), "size": 4}
+    index["manifests"].append(other)
+    (path / "index.json").write_text(json.dumps(index))
+    (path / blob_of(b"<x/>")).write_bytes(b"<x/>")
+    (info,) = import_image(local, path)
+    assert info.tags == ("v1",)
+
+
+@covers("ZL-763")
+def test_a_child_with_an_entry_of_its_own_is_no_further_image(local, tmp_path):
+    path = exported(tmp_path, multi, output="layout/")
+    index = json.loads((path / "index.json").read_text())
+    (entry,) = index["manifests"]
+    top = json.loads((path / f"blobs/sha256/{entry['digest'][7:]}").read_text())
+    index["manifests"] += top["manifests"]
+    (path / "index.json").write_text(json.dumps(index))
+    assert len(import_image(local, path)) == 1
+    (child,) = import_image(local, path, select=top["manifests"][0]["digest"])
+    assert child.name.startswith("imported-")
+
+
+@covers("ZL-763")
 def test_one_platform(local, tmp_path):
     path = exported(tmp_path, multi)
     (info,) = import_image(local, path, select=Platform.parse("linux/arm64"))

@@ -10,7 +10,7 @@ from ..client.aio import AsyncioRuntime
 from ..client.opening import Opener
 from ..client.settings import Settings
 from ..client.verbs import warn_user
-from . import exporting, importing
+from . import exporting, importing, saved
 from .exporting import ExportInfo, ExportOptions, export
 from .holding import Holder
 from .importing import ImportInfo, ImportOptions, import_
@@ -47,7 +47,7 @@ async def export_image(
 
 async def import_image(
     target: Holder,
-    source: importing.Source,
+    source: saved.Source,
     *,
     settings: Settings | None = None,
     **options: Unpack[ImportOptions],

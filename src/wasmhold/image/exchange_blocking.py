@@ -10,7 +10,7 @@ from ..client.runtime import ThreadRuntime
 from ..client.settings import Settings
 from ..client.verbs import warn_user
 from ..ports.runtime import run
-from . import exporting, importing
+from . import exporting, importing, saved
 from .exporting import ExportInfo, ExportOptions, export
 from .holding import Holder
 from .importing import ImportInfo, ImportOptions, import_
@@ -34,7 +34,7 @@ def export_image(
 
 def import_image(
     target: Holder,
-    source: importing.Source,
+    source: saved.Source,
     *,
     settings: Settings | None = None,
     **options: Unpack[ImportOptions],

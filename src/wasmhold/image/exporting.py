@@ -51,7 +51,7 @@ Target: TypeAlias = str | os.PathLike[str] | Writer
 
 
 class ExportOptions(TypedDict, total=False):
-    """What `Exported` may be told."""
+    """What an export may be told; `How` says what each is."""
 
     form: Literal["oci", "docker"]
     compression: Literal["gzip", "zstd", "none"] | None
@@ -238,7 +238,7 @@ class _WithIndex:
     async def resolve(self, reference: str | Digest) -> Descriptor | None:
         if reference != self._made.digest:
             return await self._repository.resolve(reference)
-        return Descriptor(self._made.media_type, self._made.digest, len(self._made.content))
+        return self._made.descriptor
 
     async def manifest_get(self, reference: str | Digest) -> StoredManifest:
         if reference != self._made.digest:

@@ -19,6 +19,7 @@ from ..oci.errors import ManifestUnknown, NameInvalid, NotFound
 from ..oci.manifest import parse_manifest
 from ..oci.reference import familiar, parse_name, parse_tag
 from ..ports.repository import Repository
+from ..ports.runtime import ClientRuntime
 from .reference import ImageReference
 
 _STORE: Final = PlaceKind.STORE.value
@@ -28,7 +29,7 @@ _STORE: Final = PlaceKind.STORE.value
 class Handle(Protocol):
     """`LocalRegistry`, `BlobCache`, `ObjectCache`."""
 
-    def engine(self, runtime: object) -> LocalImages | Cache: ...
+    def engine(self, runtime: ClientRuntime) -> LocalImages | Cache: ...
 
 
 # Text is a place, or what has many images: a host, ``store:DIR``.  A repository stays open.

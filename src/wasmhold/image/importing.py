@@ -6,63 +6,44 @@ any image has changed.
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias, TypedDict
+from typing import Final, TypedDict
 
 from ..client.copy import Copier
 from ..client.events import Listener, nobody
 from ..client.failure import CopyFailed
 from ..client.opening import Opener
-from ..client.output import new_file
 from ..client.places.archive import ImportLimits
-from ..client.places.docker import open_any_archive
-from ..client.places.files import translated
 from ..client.places.indexed import IndexedRepository
-from ..client.places.layout import open_layout
 from ..client.plan import Options as CopyOptions
 from ..client.platforms import Platform
-from ..client.urls import fetch_url
 from ..oci.children import is_manifest
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from ..oci.errors import (
     Ambiguous,
     Cancelled,
-    ContentDamaged,
     DigestMismatch,
-    LimitExceeded,
     ManifestUnknown,
     WasmholdError,
 )
 from ..oci.layout import tag_of, whole_name_of
 from ..oci.limits import MIB
-from ..oci.manifest import Manifest, parse_manifest
+from ..oci.manifest import parse_manifest
 from ..oci.reference import familiar, split_tag
 from ..ports.store import StoredManifest
 from .holding import Handle, Holder, Holding, count_layers
 from .reference import LATEST, ImageReference
+from .saved import Source, opened
 
 SIZE: Final = 64 * 1024 * MIB  # bytes of an archive, unless it may have more
 
-_PIECE: Final = MIB  # bytes that are copied at once
 _SHORT: Final = 12  # digits of a digest in a name that is made of it
 
 
-class Reader(Protocol):
-    """A stream that an archive is read from."""
-
-    def read(self, size: int, /) -> bytes: ...
-
-
-Source: TypeAlias = str | os.PathLike[str] | bytes | Reader
-
-
 class ImportOptions(TypedDict, total=False):
-    """What an import may be told."""
+    """What an import may be told; `How` says what each is."""
 
     name: str | None
     cache: Handle | None
@@ -127,7 +108,7 @@ async def import_(opener: Opener, target: Holder, source: Source, how: How) -> l
     where one name is given for several images, ManifestUnknown where `select` chooses none.
     """
     holding = Holding(target, opener)
-    async with _opened(opener, source, how.limits) as archive:
+    async with opened(opener, source, how.limits) as archive:
         images = await _images(archive, how.select)
         if how.name is not None:
             ImageReference.parse(how.name)
@@ -138,74 +119,6 @@ async def import_(opener: Opener, target: Holder, source: Source, how: How) -> l
         return await _Importing(opener, archive, holding, how).run(images)
 
 
-# ---- where it comes from
-
-
-@asynccontextmanager
-async def _opened(
-    opener: Opener, source: Source, bounds: ImportLimits
-) -> AsyncIterator[IndexedRepository]:
-    """Raises ContentDamaged for what is neither a layout nor a docker archive."""
-    runtime = opener.runtime
-    if isinstance(source, str | os.PathLike):
-        path = os.fspath(source)
-        if "://" in path:
-            async with _fetched(opener, path, bounds) as repository:
-                yield repository
-            return
-        if await runtime.offload(os.path.isdir, path):
-            repository = open_layout(path, runtime)
-        else:
-            await runtime.offload(_check, path, bounds)
-            repository = open_any_archive(path, runtime, bounds)
-        async with aclosing(repository):
-            if not await repository.entries():
-                raise ContentDamaged(f"{path} has no image: it is no layout, or an empty one")
-            yield repository
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "archive")
-        await runtime.offload(_spool, source, path, bounds.size)
-        async with _opened(opener, path, bounds) as repository:
-            yield repository
-
-
-@asynccontextmanager
-async def _fetched(
-    opener: Opener, url: str, bounds: ImportLimits
-) -> AsyncIterator[IndexedRepository]:
-    """Raises as `client.urls.fetch_url`."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "archive")
-        async with new_file(path, 0o600, opener.runtime) as write:
-            await fetch_url(opener.outside, opener.runtime, url, write, max_size=bounds.size)
-        async with _opened(opener, path, bounds) as repository:
-            yield repository
-
-
-def _check(path: str, bounds: ImportLimits) -> None:
-    """Raises ContentDamaged, LimitExceeded; StoreUnavailable where it is not there."""
-    with translated(path):
-        if os.stat(path).st_size > bounds.size:
-            raise LimitExceeded("bytes", bounds.size)
-
-
-def _spool(source: bytes | Reader, path: str, most: int) -> None:
-    """Raises LimitExceeded, OutOfSpace."""
-    pieces: Iterable[bytes]
-    pieces = [source] if isinstance(source, bytes) else iter(lambda: source.read(_PIECE), b"")
-    size = 0
-    with translated(path), open(path, "wb") as file:
-        for piece in pieces:
-            size += len(piece)
-            if size > most:
-                raise LimitExceeded("bytes", most)
-            file.write(piece)
-
-
-# ---- what is in it
-
-
 async def _images(
     archive: IndexedRepository, select: str | Digest | Platform | None
 ) -> list[_Image]:
@@ -213,22 +126,17 @@ async def _images(
 
     What has no name and is a part of another one, or refers to it, comes with that.
     """
-    entries = await archive.entries()
-    manifests: dict[Digest, Manifest] = {}
-    for entry in entries:
-        stored = await archive.manifest_get(entry.digest)
-        manifests[entry.digest] = parse_manifest(stored.content, entry.media_type)
-    inner = await _inner(archive, manifests.values())
+    entries = [entry for entry in await archive.entries() if is_manifest(entry)]
+    parts = await _parts(archive, entries)
     images: dict[Digest, _Image] = {}
     for entry in entries:
-        tag, subject = tag_of(entry), manifests[entry.digest].subject
+        tag, whole = tag_of(entry), whole_name_of(entry)
         if isinstance(select, str | Digest):
             if not _is_selected(entry, str(select)):
                 continue
-        elif tag is None and (entry.digest in inner or (subject and subject.digest in manifests)):
+        elif tag is None and entry.digest in parts:
             continue
         tags = images.setdefault(entry.digest, _Image(entry)).tags
-        whole = whole_name_of(entry)
         if whole is not None:
             name, tag = split_tag(whole.partition("@")[0])
             tags.setdefault(name, []).extend([tag] if tag else [])
@@ -239,21 +147,27 @@ async def _images(
     return [*images.values()]
 
 
-async def _inner(archive: IndexedRepository, manifests: Iterable[Manifest]) -> set[Digest]:
-    """What indexes lead to, and the indexes below them."""
-    inner: set[Digest] = set()
-    todo = [child for manifest in manifests for child in manifest.manifests]
+async def _parts(archive: IndexedRepository, entries: Sequence[Descriptor]) -> set[Digest]:
+    """What indexes lead to, the indexes below them too, and what refers to one of the entries."""
+    parts: set[Digest] = set()
+    listed, seen = {entry.digest for entry in entries}, set[Digest]()
+    todo = [*entries]
     while todo:
-        child = todo.pop()
-        if child.digest in inner or not is_manifest(child):
+        one = todo.pop()
+        if one.digest in seen:
             continue
-        inner.add(child.digest)
+        seen.add(one.digest)
         try:
-            stored = await archive.manifest_get(child.digest)
+            stored = await archive.manifest_get(one.digest)
         except ManifestUnknown:
             continue  # the copy says so, if it is wanted
-        todo += parse_manifest(stored.content, child.media_type).manifests
-    return inner
+        manifest = parse_manifest(stored.content, one.media_type)
+        if manifest.subject is not None and manifest.subject.digest in listed:
+            parts.add(one.digest)
+        below = [child for child in manifest.manifests if is_manifest(child)]
+        parts |= {child.digest for child in below}
+        todo += below
+    return parts
 
 
 def _is_selected(entry: Descriptor, select: str) -> bool:
@@ -316,7 +230,8 @@ class _Importing:
         made = f"imported-{image.root.digest.encoded[:_SHORT]}"
         if not self._target.has_names:
             return {made: [*dict.fromkeys(tag for tags in image.tags.values() for tag in tags)]}
-        return {name or made: tags for name, tags in (image.tags or {"": []}).items()}
+        given = image.tags or {"": []}
+        return {name or made: [*dict.fromkeys(tags)] for name, tags in given.items()}
 
     async def _copy(self, root: Descriptor, name: str, to: Holding) -> Descriptor:
         """Without a tag; what it is, which is another one where a platform was chosen."""

@@ -12,19 +12,17 @@ what a ``manifest.json`` leads to.
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Protocol
 
 from ...oci import limits
 from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
-from ...oci.errors import ContentDamaged, DigestInvalid, OutOfSpace, StoreUnavailable
+from ...oci.errors import ContentDamaged, DigestInvalid, StoreUnavailable
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, Naming, blob_name
-from ...oci.limits import MIB
 from ...ports.body import Body
 from ...ports.repository import BlobSource
 from ...ports.runtime import Runtime
@@ -32,10 +30,8 @@ from ..verify import pour
 from . import compression
 from .files import FileBody, Folder, Staged, translated
 from .indexed import Change, IndexedRepository, read_index
+from .spool import FILE_MAX, Spool
 from .tar import END, Members, Region, find_members, member_header, padding
-
-_PIECE: Final = MIB  # bytes that are copied at once
-_FILE_MAX: Final = 1 << 62  # bytes; where a file can be written to is a number of 63 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class ImportLimits:
     ratio    what is larger than `free` bytes may be so many times what it is compressed
     """
 
-    size: int = _FILE_MAX
+    size: int = FILE_MAX
     entries: int = limits.ARCHIVE_MEMBERS
     ratio: int = limits.ARCHIVE_RATIO
     free: int = limits.ARCHIVE_UNPACKED
@@ -301,50 +297,6 @@ class ArchiveContent:
         self._files.close()
         self._folder.close()
         self._members = self._spool = None
-
-
-class Spool:
-    """A file without a name that only grows; in `folder`, or where such files lie here."""
-
-    def __init__(self, files: ExitStack, folder: str | None) -> None:
-        """The file is made when it is needed, and closed by `files`."""
-        self._files, self._folder = files, folder
-        self._lock = threading.Lock()
-        self._descriptor: int | None = None
-        self._size = 0
-
-    @property
-    def descriptor(self) -> int:
-        if self._descriptor is None:
-            made = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
-            self._descriptor = self._files.enter_context(made).fileno()
-        return self._descriptor
-
-    def reserve(self, size: int) -> Region:
-        """Room for so many bytes.  Raises OutOfSpace."""
-        with self._lock, self._translated():
-            if self._size + size > _FILE_MAX:
-                raise OutOfSpace(f"no file has room for {size} bytes more")
-            region = Region(self.descriptor, self._size, size)
-            self._size += size
-            return region
-
-    def write(self, at: int, content: bytes) -> int:
-        """Where it ends."""
-        left = memoryview(content)
-        with self._translated():
-            while left:
-                written = os.pwrite(self.descriptor, left, at)
-                at, left = at + written, left[written:]
-        return at
-
-    def add(self, content: bytes) -> Region:
-        region = self.reserve(len(content))
-        self.write(region.start, content)
-        return region
-
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated(self._folder or tempfile.gettempdir())
 
 
 def small(region: Region, limit: int, name: str) -> bytes:

@@ -6,59 +6,27 @@ made here.  Docker since 25, containerd and we put an image layout into the same
 the manifest is the one that it has.  What is written is both.
 
 Docker knows one image by a name, and sha256: so indexes, referrers and sha512 are refused.
-
-Source: moby, "image/tarexport"; containers/image, "docker/internal/tarfile".
 """
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import IO, Final, cast
+from collections.abc import Callable, Mapping, Sequence
 
-from ...artifact.media_types import IMAGE_CONFIG, TAR
-from ...oci import limits, media_types
-from ...oci.children import is_manifest
-from ...oci.descriptor import Descriptor, read_descriptor
-from ...oci.digest import Digest, hasher
-from ...oci.document import parse_json, parse_object
-from ...oci.errors import (
-    Ambiguous,
-    ContentDamaged,
-    DigestInvalid,
-    DigestMismatch,
-    Fault,
-    ManifestInvalid,
-    TagInvalid,
-    Unsupported,
-)
-from ...oci.layout import (
-    INDEX_FILE,
-    LAYOUT,
-    LAYOUT_FILE,
-    LayoutIndex,
-    Naming,
-    blob_name,
-    whole_name_of,
-)
-from ...oci.manifest import Manifest, parse_manifest
-from ...oci.reference import familiar, parse_tag, split_tag
+from ...oci.descriptor import Descriptor
+from ...oci.digest import Digest
+from ...oci.errors import Ambiguous, ContentDamaged, Unsupported
+from ...oci.layout import LAYOUT_FILE, LayoutIndex, Naming
+from ...oci.manifest import Manifest
+from ...oci.reference import familiar, split_tag
 from ...ports.repository import BlobSource
 from ...ports.runtime import Runtime
 from ...ports.store import StoredManifest
 from ..verify import checked
-from . import compression
-from .archive import ArchiveContent, ImportLimits, LayoutForm, Output, layout_files, small
-from .indexed import IndexedRepository, read_index
+from .archive import ArchiveContent, ImportLimits, LayoutForm, Output
+from .docker_reading import DockerReading
+from .docker_saved import MANIFEST_FILE, dump_saved
+from .indexed import IndexedRepository
 from .tar import Members, Region
-
-MANIFEST_FILE: Final = "manifest.json"
-
-_HEX = re.compile(r"(?:sha256:)?([0-9a-f]{64})(?:\.json|\.tar|\.tar\.gz)?")
 
 
 def open_docker_archive(
@@ -98,8 +66,7 @@ class DockerRepository(IndexedRepository):
         await super().blob_put(descriptor, source)
 
     async def manifest_put(self, stored: StoredManifest, tags: Sequence[str] = ()) -> None:
-        descriptor = stored.descriptor
-        self.refuse(descriptor, checked(stored))
+        self.refuse(stored.descriptor, checked(stored))
         if tags and not self.naming.name:
             raise Unsupported(
                 "a docker archive has whole names, not tags alone: "
@@ -123,89 +90,7 @@ def _refuse_digest(digest: Digest) -> None:
         )
 
 
-# ---- the document
-
-
-@dataclass(frozen=True, slots=True)
-class Saved:
-    """One image: names of its config and layers in the archive, and its own, ``NAME:TAG``.
-
-    `elsewhere` has layers that are not in the archive, by what they are unpacked.
-    """
-
-    config: str
-    layers: tuple[str, ...]
-    names: tuple[str, ...]
-    elsewhere: Mapping[str, Descriptor]
-
-
-def parse_saved(content: bytes) -> list[Saved]:
-    """The images of a ``manifest.json``.  Raises ManifestInvalid."""
-    items = parse_json(content)
-    if not isinstance(items, list) or not items:
-        raise ManifestInvalid(Fault("", "contains no images"))
-    faults: list[Fault] = []
-    found = [_saved(item, f"[{number}]", faults) for number, item in enumerate(items)]
-    if faults:
-        raise ManifestInvalid(*faults[:20])
-    return found
-
-
-def _saved(item: object, path: str, faults: list[Fault]) -> Saved:
-    members = item if isinstance(item, dict) else {}
-    config = members.get("Config")
-    if not isinstance(config, str):
-        faults.append(Fault(f"{path}.Config", "want the name of a file"))
-        config = ""
-    names = _texts(members.get("RepoTags"), f"{path}.RepoTags", faults)
-    for name in names:
-        repository, tag = split_tag(name)
-        try:
-            if not repository:
-                raise TagInvalid("no name", name)
-            parse_tag(tag or "", name)
-        except TagInvalid:
-            faults.append(Fault(f"{path}.RepoTags", f"{name!r} is no NAME:TAG"))
-    sources = members.get("LayerSources") or {}
-    elsewhere = {
-        diff_id: layer
-        for diff_id, source in (sources.items() if isinstance(sources, dict) else ())
-        if (layer := read_descriptor(source, f"{path}.LayerSources", faults)) is not None
-    }
-    layers = _texts(members.get("Layers"), f"{path}.Layers", faults)
-    return Saved(config, layers, names, elsewhere)
-
-
-def _texts(value: object, path: str, faults: list[Fault]) -> tuple[str, ...]:
-    if value is None:  # as Go writes an empty list
-        return ()
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        faults.append(Fault(path, "want a list of names"))
-        return ()
-    return tuple(value)
-
-
-def dump_saved(index: LayoutIndex, read: Callable[[Digest], bytes | None]) -> bytes:
-    """A ``manifest.json`` for the images of a layout."""
-    names: dict[Digest, list[str]] = {}
-    for entry in index.entries:
-        name = whole_name_of(entry)
-        names.setdefault(entry.digest, []).extend([name] if name else [])
-    images = []
-    for digest, its_names in names.items():
-        manifest = parse_manifest(read(digest) or b"")
-        assert manifest.config is not None
-        images.append(
-            {
-                "Config": blob_name(manifest.config.digest),
-                "RepoTags": its_names or None,
-                "Layers": [blob_name(layer.digest) for layer in manifest.layers],
-            }
-        )
-    return json.dumps(images, separators=(",", ":")).encode()
-
-
-# ---- the archive
+# ---- its form
 
 
 class DockerForm:
@@ -219,7 +104,7 @@ class DockerForm:
     ) -> dict[str, Region]:
         if MANIFEST_FILE not in members:
             raise ContentDamaged(f"{archive} is no docker archive: no {MANIFEST_FILE}")
-        return _Reading(members, archive, keep, self._bounds).layout()
+        return DockerReading(members, archive, keep, self._bounds).layout()
 
     def others(
         self, index: LayoutIndex, read: Callable[[Digest], bytes | None]
@@ -241,220 +126,3 @@ class AnyForm(DockerForm):
             f"{archive} is neither an image layout (no {LAYOUT_FILE}) nor a docker archive "
             f"(no {MANIFEST_FILE})"
         )
-
-
-class _Reading:
-    """An archive on its way to a layout."""
-
-    def __init__(
-        self,
-        members: Members,
-        archive: str,
-        keep: Callable[[bytes], Region],
-        bounds: ImportLimits,
-    ) -> None:
-        self._members, self._archive = members, archive
-        self._keep, self._bounds = keep, bounds
-        self._files = layout_files(members, archive)
-        self._made = 0  # bytes of manifests
-        self._configs: dict[str, tuple[Descriptor, list[Digest]]] = {}
-        self._layers: dict[tuple[int, Digest], Descriptor] = {}  # by where they begin
-
-    def layout(self) -> dict[str, Region]:
-        content = small(self._file(MANIFEST_FILE), limits.LAYOUT_INDEX, self._at(MANIFEST_FILE))
-        try:
-            images = parse_saved(content)
-        except ManifestInvalid as error:
-            raise self._damaged(MANIFEST_FILE, str(error)) from None
-        known = dict(self._known())
-        entries: list[Descriptor] = []
-        for image in images:
-            names = (_blob_of(image.config), *map(_blob_of, image.layers))
-            manifest = known.get(names) or self._manifest(image)
-            entries += _entries(manifest, image.names)
-        self._files[LAYOUT_FILE] = self._keep(LAYOUT)
-        self._files[INDEX_FILE] = self._keep(LayoutIndex.of(entries).dump())
-        return self._files
-
-    def _at(self, name: str) -> str:
-        return f"{self._archive}: {name}"
-
-    def _damaged(self, name: str, reason: str) -> ContentDamaged:
-        return ContentDamaged(f"{self._at(name)}: {reason}")
-
-    def _file(self, name: str) -> Region:
-        region = self._members.follow(name.removeprefix("./"))
-        if region is None:
-            raise self._damaged(MANIFEST_FILE, f"{name} is not in the archive, or no plain file")
-        return region
-
-    # ---- manifests that are there
-
-    def _known(self) -> Iterator[tuple[tuple[Digest | None, ...], Descriptor]]:
-        """The images of the layout beside, by the digests of config and layers."""
-        if INDEX_FILE not in self._files:
-            return
-        layout = self._files.get(LAYOUT_FILE)
-        index = read_index(
-            self._archive,
-            None if layout is None else small(layout, limits.MANIFEST, self._at(LAYOUT_FILE)),
-            small(self._files[INDEX_FILE], limits.LAYOUT_INDEX, self._at(INDEX_FILE)),
-        )
-        todo, seen = [*index.entries], set[Digest]()
-        while todo:
-            entry = todo.pop()
-            region = self._files.get(blob_name(entry.digest))
-            # Of an index docker saves the children that it has.
-            if region is None or entry.digest in seen or not is_manifest(entry):
-                continue
-            seen.add(entry.digest)
-            manifest = self._parsed(entry, region)
-            todo += manifest.manifests
-            if manifest.config is not None:
-                digests = (manifest.config.digest, *(layer.digest for layer in manifest.layers))
-                yield digests, replace(entry, annotations={}, platform=None)
-
-    def _parsed(self, entry: Descriptor, region: Region) -> Manifest:
-        name = blob_name(entry.digest)
-        content = small(region, limits.MANIFEST, self._at(name))
-        actual = Digest.of(content, entry.digest.algorithm)
-        if actual != entry.digest:
-            raise DigestMismatch(str(entry.digest), str(actual))
-        try:
-            return parse_manifest(content, entry.media_type)
-        except ManifestInvalid as error:
-            raise self._damaged(name, str(error)) from None
-
-    # ---- manifests that are made
-
-    def _manifest(self, image: Saved) -> Descriptor:
-        """The manifest of an image, which is made of what its config says of its layers."""
-        config, diff_ids = self._config(image.config)
-        if len(diff_ids) != len(image.layers):
-            told = f"has {len(diff_ids)} layers by its config, and {len(image.layers)} here"
-            raise self._damaged(MANIFEST_FILE, f"{image.config} {told}")
-        layers = [
-            image.elsewhere.get(str(diff_id)) or self._layer(name, diff_id)
-            if is_absent(self._members, name)
-            else self._layer(name, diff_id)
-            for name, diff_id in zip(image.layers, diff_ids, strict=True)
-        ]
-        members = {
-            "schemaVersion": 2,
-            "mediaType": media_types.IMAGE_MANIFEST,
-            "config": config.to_json(),
-            "layers": [layer.to_json() for layer in layers],
-        }
-        content = json.dumps(members, separators=(",", ":")).encode()
-        self._made += len(content)
-        if len(content) > limits.MANIFEST or self._made > limits.LAYOUT_INDEX:
-            raise self._damaged(MANIFEST_FILE, "it leads to more layers than are taken")
-        digest = Digest.of(content)
-        self._files[blob_name(digest)] = self._keep(content)
-        return Descriptor(media_types.IMAGE_MANIFEST, digest, len(content))
-
-    def _config(self, name: str) -> tuple[Descriptor, list[Digest]]:
-        found = self._configs.get(name)
-        if found is None:
-            region = self._file(name)
-            content = small(region, limits.MANIFEST, self._at(name))
-            digest = Digest.of(content)
-            _promised(name, digest)
-            self._files[blob_name(digest)] = region
-            descriptor = Descriptor(IMAGE_CONFIG, digest, len(content))
-            self._configs[name] = found = descriptor, self._diff_ids(name, content)
-        return found
-
-    def _diff_ids(self, name: str, content: bytes) -> list[Digest]:
-        try:
-            rootfs = parse_object(content).get("rootfs")
-            diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-            return [Digest.parse(str(text)) for text in diff_ids or ()]
-        except (ManifestInvalid, DigestInvalid) as error:
-            raise self._damaged(name, f"no config of an image: {error}") from None
-
-    def _layer(self, name: str, diff_id: Digest) -> Descriptor:
-        region = self._file(name)
-        layer = self._layers.get((region.start, diff_id))
-        if layer is None:
-            layer = self._described(name, region, diff_id)
-            self._layers[region.start, diff_id] = layer
-            self._files[blob_name(layer.digest)] = region
-        return layer
-
-    def _described(self, name: str, region: Region, diff_id: Digest) -> Descriptor:
-        start = os.pread(region.descriptor, min(4, region.size), region.start)
-        kind = compression.of_content(start)
-        if kind is None:
-            # Whoever takes the layer hashes it, so what it should be is enough here.
-            _promised(name, diff_id)
-            return Descriptor(TAR, diff_id, region.size)
-        content = _Hashed(region)
-        unpacked = hasher(diff_id.algorithm)
-        limit = self._bounds.unpacked(region.size)
-        for piece in compression.pieces(kind, content.file, limit, self._at(name)):
-            unpacked.update(piece)
-        actual = Digest(diff_id.algorithm, unpacked.hexdigest())
-        if actual != diff_id:
-            raise DigestMismatch(str(diff_id), str(actual))
-        digest = content.digest()
-        _promised(name, digest, diff_id)
-        return Descriptor(f"{TAR}+{kind}", digest, region.size)
-
-
-class _Hashed(io.RawIOBase):
-    """Reads a region, and hashes what was read."""
-
-    def __init__(self, region: Region) -> None:
-        self._pieces = region.pieces()
-        self._rest = b""
-        self._running = hasher()
-
-    @property
-    def file(self) -> IO[bytes]:
-        return cast(IO[bytes], io.BufferedReader(self))
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        if not self._rest:
-            self._rest = next(self._pieces, b"")
-            self._running.update(self._rest)
-        piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
-        buffer[: len(piece)] = piece
-        return len(piece)
-
-    def digest(self) -> Digest:
-        for piece in self._pieces:
-            self._running.update(piece)
-        return Digest("sha256", self._running.hexdigest())
-
-
-def is_absent(members: Members, name: str) -> bool:
-    return members.follow(name.removeprefix("./")) is None
-
-
-def _blob_of(name: str) -> Digest | None:
-    """The digest of a blob of a layout, by its name."""
-    parts = name.removeprefix("./").split("/")
-    try:
-        return Digest.parse(":".join(parts[1:])) if parts[0] == "blobs" else None
-    except DigestInvalid:
-        return None
-
-
-def _promised(name: str, *digests: Digest) -> None:
-    """Tools name files by digests: then they have one of these.  Raises DigestMismatch."""
-    found = _HEX.fullmatch(name.rpartition("/")[2])
-    if found is not None and found[1] not in [digest.encoded for digest in digests]:
-        raise DigestMismatch(f"sha256:{found[1]}", str(digests[0]))
-
-
-def _entries(manifest: Descriptor, names: Sequence[str]) -> list[Descriptor]:
-    if not names:
-        return [manifest]
-    return [
-        replace(manifest, annotations=Naming(repository).annotations(tag or ""))
-        for repository, tag in map(split_tag, names)
-    ]

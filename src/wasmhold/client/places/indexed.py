@@ -255,8 +255,9 @@ class IndexedRepository:
     def _find_referrers(self) -> dict[Digest, list[Descriptor]]:
         index = self._index()
         subjects: dict[Digest, list[Descriptor]] = {}
-        seen = {entry.digest for entry in index.entries}
-        todo = [(entry.digest, True) for entry in index.entries]
+        entries = [entry.digest for entry in index.entries if is_manifest(entry)]
+        seen = {*entries}
+        todo = [(digest, True) for digest in entries]
         while todo:
             digest, is_entry = todo.pop()
             try:
