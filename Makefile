@@ -61,6 +61,7 @@ bench: setup  ## figures beside other programs, where they are on PATH
 	$(BIN)/python bench/tls.py
 	$(BIN)/python bench/sizing.py
 	$(BIN)/python bench/client.py
+	$(BIN)/python bench/caching.py
 	$(BIN)/python bench/start.py
 
 conformance: setup  ## the OCI conformance suite, where its program `conformance` is on PATH

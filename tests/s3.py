@@ -6,10 +6,8 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -33,6 +31,14 @@ class Gateway:
         self.root = root
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
 
     @property
     def options(self) -> dict[str, Any]:
@@ -71,14 +77,3 @@ class Gateway:
         if process is not None:
             process.kill()
             process.wait(20)
-
-
-@contextmanager
-def gateway(root: Path) -> Iterator[Gateway]:
-    root.mkdir(parents=True, exist_ok=True)
-    made = Gateway(root)
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()

@@ -16,7 +16,7 @@ import pytest
 
 from tests.cli.program import done, wasmhold
 from tests.image.hub import CONTENTS, Hub, hub
-from tests.s3 import ACCESS_KEY, SECRET_KEY, Gateway, gateway, needs_versitygw
+from tests.s3 import ACCESS_KEY, SECRET_KEY, Gateway, needs_versitygw
 from tests.servers.test_edge import until
 from wasmhold.client.caches.blob_cache import BlobCache
 from wasmhold.client.caches.shared import ObjectCache
@@ -38,7 +38,7 @@ _number = count()
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory) -> Iterator[Gateway]:
-    with gateway(tmp_path_factory.mktemp("s3") / "root") as running:
+    with Gateway(tmp_path_factory.mktemp("s3") / "root") as running:
         running.make_bucket("bucket")
         yield running
 
@@ -46,7 +46,7 @@ def server(tmp_path_factory) -> Iterator[Gateway]:
 @pytest.fixture
 def own_server(tmp_path) -> Iterator[Gateway]:
     """One that a test may stop."""
-    with gateway(tmp_path / "root") as running:
+    with Gateway(tmp_path / "root") as running:
         running.make_bucket("bucket")
         yield running
 

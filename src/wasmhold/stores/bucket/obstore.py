@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from heapq import nsmallest
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlsplit
 
 import obstore
@@ -210,28 +210,26 @@ class ObstoreBucket:
         self._remove(path, etag)
 
     def _holds(self) -> bool:
+        # obstore has no such call.  A signed URL takes further fields, but for Google's.
+        if not isinstance(self._once, S3Store | AzureStore):
+            return False
         path = f"{self._prefix}{_SCRATCH}{os.urandom(12).hex()}"
         try:
             stale = self._create(path, b"1")
-            self._replace(path, b"2", stale)
-        except Conflict:
-            raise Ambiguous(f"{self.place}: a key of ours alone was written to") from None
-        try:
-            self._remove(path, stale)
-        except Conflict:
-            return True
-        except Unsupported:
+            new = self._replace(path, b"2", stale)
+            try:
+                self._remove(path, stale)
+            except Conflict:
+                self._remove(path, new)
+                return True
             return False
         finally:
             self._delete(path)
-        return False
 
     def _remove(self, path: str, etag: str) -> None:
-        # obstore has no such call.  A signed URL takes further fields, but for Google's.
-        if not isinstance(self._once, S3Store | AzureStore):
-            raise Unsupported(f"{self.place} does not delete on a condition")
+        signer = cast(S3Store | AzureStore, self._once)
         with self._writes():
-            url = urlsplit(obstore.sign(self._once, "DELETE", path, timedelta(minutes=1)))
+            url = urlsplit(obstore.sign(signer, "DELETE", path, timedelta(minutes=1)))
         status = self._send_delete(url.scheme, url.netloc, f"{url.path}?{url.query}", etag)
         if status in (409, 412):
             raise Conflict(path)
