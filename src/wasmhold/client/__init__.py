@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .caches.prune import PruneReport
     from .copy import Copied
     from .diagnosis import Finding
-    from .failure import CopyFailed
+    from .failure import CopyFailed, TypesRefused
     from .inspection import Inspection
     from .local_registry import LocalRegistry
     from .packages import PackageUnknown, Release, Versions
@@ -59,6 +59,7 @@ _PLACES: Final = {
     "Referrer": "tree",
     "Release": "packages",
     "Settings": "settings",
+    "TypesRefused": "failure",
     "Versions": "packages",
     "What": "push",
     "Which": "pull",
@@ -92,6 +93,7 @@ __all__ = [
     "Referrer",
     "Release",
     "Settings",
+    "TypesRefused",
     "Versions",
     "What",
     "Which",
