@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -430,6 +430,22 @@ def test_parts_are_given_up_when_the_chunks_break(scripted, breaks):
     assert {method for method, _ in asked[1:-1]} == {"PUT"}
 
 
+def test_sending_may_take_longer_than_silence(scripted, monkeypatch):
+    monkeypatch.setattr(obstore, "_SILENCE_S", 0.2)
+    shut = Event()
+
+    def answer(method, target):
+        shut.wait(1)
+        return 200, ""
+
+    scripted.script = answer
+    bucket = ObstoreBucket(connect("s3://bucket", **address_of(scripted)), INLINE)
+    assert run(bucket.put_data("d", pieces(b"x"))) == 1
+    with pytest.raises(StoreUnavailable, match="Timeout"):
+        run(bucket.get("d"))
+    shut.set()
+
+
 def test_nobody_listens():
     port = free_port()
     options = {
@@ -476,8 +492,8 @@ ENDPOINTS = [
 @covers("ZL-540")
 def test_where_a_bucket_is_asked_for(endpoint, path_style, at, by_path):
     made = connect("s3://bucket", endpoint=endpoint, path_style=path_style, region="eu")
-    config = made.steady.config
+    config = made.reads.config
     assert config["endpoint"] == at
     assert config["virtual_hosted_style_request"] is not by_path
     assert config["region"] == "eu"
-    assert made.steady.client_options["allow_http"] == str(endpoint.startswith("http:")).lower()
+    assert made.reads.client_options["allow_http"] == str(endpoint.startswith("http:")).lower()

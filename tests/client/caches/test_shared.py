@@ -527,7 +527,7 @@ def test_keys_are_in_no_text():
     cache = ObjectCache(config)
     for thing in (config, cache, cache._connection, cache.place, cache.engine(ThreadRuntime())):
         assert "hidden" not in f"{thing!r} {thing}"
-    assert cache._connection.steady.config["secret_access_key"] == "hidden"
+    assert cache._connection.reads.config["secret_access_key"] == "hidden"
 
 
 @covers("ZL-541", "ZL-006")

@@ -48,21 +48,23 @@ READ: Final = MIB  # bytes that are asked of a running answer at once
 _PARTS_SIDE_BY_SIDE: Final = 2  # of one object; a further one is filled meanwhile
 _RETRIES: Final = 2  # of what may be sent twice
 _CONNECT_S: Final = 5
-_SILENCE_S: Final = 30  # in which no byte of an answer comes
+_SILENCE_S: Final = 10  # in which no byte of an answer comes
+_SEND_S: Final = 300  # the same for what has up to PART bytes, since sending them counts as silence
 _SCRATCH: Final = "probe/"  # keys.py has this prefix
 _METADATA: Final = "http://169.254.169.254/"
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """An object store, by two clients of it.
+    """An object store, by three clients of it: for reads, for data, and for what has a condition.
 
     A write that is conditional is never repeated by itself: whether it had happened the first time
     is asked by who knows what was written.
     """
 
     place: str  # for messages
-    steady: ObjectStore = field(repr=False)
+    reads: ObjectStore = field(repr=False)
+    data: ObjectStore = field(repr=False)
     once: ObjectStore = field(repr=False)
 
 
@@ -95,30 +97,30 @@ def connect(
         config["virtual_hosted_style_request"] = False
     config = {name: value for name, value in config.items() if value is not None}
 
-    def client(retries: int) -> ObjectStore:
+    def client(retries: int, silence_s: float) -> ObjectStore:
         with _translated(url, StoreUnavailable):
-            if scheme == "memory":
-                return from_url(url)
-            if scheme == "file":
-                return from_url(url, mkdir=True)
             return from_url(
                 url,
                 client_options={
                     "allow_http": (endpoint or "").startswith("http://"),
                     "connect_timeout": timedelta(seconds=_CONNECT_S),
-                    "read_timeout": timedelta(seconds=_SILENCE_S),
+                    "read_timeout": timedelta(seconds=silence_s),
                     "timeout": timedelta(days=1),  # of a whole answer, however large
                 },
                 retry_config={
                     "max_retries": retries,
-                    "retry_timeout": timedelta(seconds=_SILENCE_S),
+                    "retry_timeout": timedelta(seconds=silence_s),
                 },
                 **config,
             )
 
-    steady = client(_RETRIES)
-    has_network = scheme not in ("memory", "file")
-    return Connection(url, steady, client(0) if has_network else steady)
+    if scheme in ("memory", "file"):
+        with _translated(url, StoreUnavailable):
+            here = from_url(url, mkdir=True) if scheme == "file" else from_url(url)
+        return Connection(url, here, here, here)
+    return Connection(
+        url, client(_RETRIES, _SILENCE_S), client(_RETRIES, _SEND_S), client(0, _SILENCE_S)
+    )
 
 
 def _addressed(endpoint: str, bucket: str, path_style: bool) -> dict[str, Any]:
@@ -141,7 +143,7 @@ class ObstoreBucket:
 
     def __init__(self, connection: Connection, runtime: Runtime, prefix: str = "") -> None:
         self.place = connection.place
-        self._steady, self._once = connection.steady, connection.once
+        self._reads, self._data, self._once = connection.reads, connection.data, connection.once
         self._runtime, self._prefix = runtime, prefix
         # Google's conditions are on generations, not on ETags.
         self._by_version = isinstance(self._once, GCSStore)
@@ -156,8 +158,8 @@ class ObstoreBucket:
 
     def _get(self, path: str) -> tuple[bytes, str] | None:
         try:
-            with self._reads():
-                found = obstore.get(self._steady, path)
+            with self._reading():
+                found = obstore.get(self._reads, path)
                 if found.meta["size"] > SMALL:
                     raise ContentDamaged(f"{self.place}: {path} has {found.meta['size']} bytes")
                 return bytes(found.bytes()), self._etag(found.meta)
@@ -168,7 +170,7 @@ class ObstoreBucket:
         return await self._runtime.offload(self._create, self._prefix + key, body)
 
     def _create(self, path: str, body: bytes) -> str:
-        with self._writes():
+        with self._writing():
             return self._etag(obstore.put(self._once, path, body, mode="create"))
 
     async def replace(self, key: str, body: bytes, etag: str) -> str:
@@ -176,7 +178,7 @@ class ObstoreBucket:
 
     def _replace(self, path: str, body: bytes, etag: str) -> str:
         version = {"version" if self._by_version else "e_tag": etag}
-        with self._writes():
+        with self._writing():
             return self._etag(obstore.put(self._once, path, body, mode=version))  # type: ignore[arg-type]
 
     def _etag(self, of: ObjectMeta | PutResult) -> str:
@@ -188,9 +190,9 @@ class ObstoreBucket:
         await self._runtime.offload(self._delete, self._prefix + key)
 
     def _delete(self, path: str) -> None:
-        with self._writes():
+        with self._writing():
             try:
-                obstore.delete(self._steady, path)
+                obstore.delete(self._reads, path)
             except FileNotFoundError:
                 return
 
@@ -228,7 +230,7 @@ class ObstoreBucket:
 
     def _remove(self, path: str, etag: str) -> None:
         signer = cast(S3Store | AzureStore, self._once)
-        with self._writes():
+        with self._writing():
             url = urlsplit(obstore.sign(signer, "DELETE", path, timedelta(minutes=1)))
         status = self._send_delete(url.scheme, url.netloc, f"{url.path}?{url.query}", etag)
         if status in (409, 412):
@@ -289,20 +291,20 @@ class ObstoreBucket:
         return size
 
     def _put(self, path: str, chunks: list[bytes]) -> None:
-        with self._writes():
-            obstore.put(self._steady, path, b"".join(chunks), use_multipart=False)
+        with self._writing():
+            obstore.put(self._data, path, b"".join(chunks), use_multipart=False)
 
     def _open_writer(self, path: str) -> WritableFile:
         return obstore.open_writer(
-            self._steady, path, buffer_size=PART, max_concurrency=_PARTS_SIDE_BY_SIDE
+            self._data, path, buffer_size=PART, max_concurrency=_PARTS_SIDE_BY_SIDE
         )
 
     def _write(self, writer: WritableFile, chunk: bytes) -> None:
-        with self._reads():  # nobody sees the object before the end, so nothing is unclear
+        with self._reading():  # nobody sees the object before the end, so nothing is unclear
             writer.write(chunk)
 
     def _close(self, writer: WritableFile) -> None:
-        with self._writes():
+        with self._writing():
             writer.close()
 
     def _abort(self, writer: WritableFile, error: BaseException) -> None:
@@ -317,8 +319,8 @@ class ObstoreBucket:
 
     def _size(self, path: str) -> int | None:
         try:
-            with self._reads():
-                return obstore.head(self._steady, path)["size"]
+            with self._reading():
+                return obstore.head(self._reads, path)["size"]
         except Absent:
             return None
 
@@ -341,8 +343,8 @@ class ObstoreBucket:
                     yield chunk[at : at + PIECE]
 
     def _open(self, path: str, options: GetOptions) -> tuple[int, BytesStream]:
-        with self._reads():
-            found = obstore.get(self._steady, path, options=options)
+        with self._reading():
+            found = obstore.get(self._reads, path, options=options)
             return found.meta["size"], found.stream(READ)
 
     async def _read(self, stream: BytesStream) -> AsyncGenerator[bytes, None]:
@@ -350,7 +352,7 @@ class ObstoreBucket:
             yield chunk
 
     def _next(self, stream: BytesStream) -> bytes:
-        with self._reads():
+        with self._reading():
             return next(iter(stream), b"")
 
     # ---- lists
@@ -362,7 +364,7 @@ class ObstoreBucket:
         # One more tells whether there are more; of a full page, that may be said in vain.
         want = min(limit + 1, PAGE)
         entries = self._listed(prefix, max(prefix, after))
-        with self._reads():
+        with self._reading():
             found = [*islice(entries, want)] if self._is_ordered else nsmallest(want, entries)
         return Page(found[:limit], len(found) == want)
 
@@ -371,7 +373,7 @@ class ObstoreBucket:
         folder = self._prefix + prefix[: prefix.rfind("/") + 1]
         cut = len(self._prefix)
         pages = obstore.list(
-            self._steady, folder or None, offset=self._prefix + after or None, chunk_size=PAGE
+            self._reads, folder or None, offset=self._prefix + after or None, chunk_size=PAGE
         )
         for page in pages:
             for meta in page:
@@ -384,10 +386,10 @@ class ObstoreBucket:
 
     # ---- errors
 
-    def _reads(self) -> AbstractContextManager[None]:
+    def _reading(self) -> AbstractContextManager[None]:
         return _translated(self.place, StoreUnavailable)
 
-    def _writes(self) -> AbstractContextManager[None]:
+    def _writing(self) -> AbstractContextManager[None]:
         return _translated(self.place, Ambiguous)
 
 
