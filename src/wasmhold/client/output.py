@@ -11,10 +11,10 @@ from ..oci import limits
 from ..oci.descriptor import Descriptor
 from ..oci.errors import ArtifactInvalid, DigestMismatch, SizeInvalid, WasmholdError
 from ..ports.repository import Repository
-from ..ports.runtime import ClientRuntime, Runtime
+from ..ports.runtime import ClientRuntime, Runtime, obtained
 from .events import Finished, Listener, Side, Started, nobody
 from .failure import CopyFailed
-from .places.files import Folder, translated
+from .places.files import Folder, Staged, translated
 from .reader import Reader, anew_if_damaged
 from .verify import pour
 
@@ -85,7 +85,7 @@ async def new_file(
     target = Folder(folder)
     try:
         await runtime.offload(target.sweep)
-        staged = await runtime.offload(target.stage)
+        staged = await obtained(runtime, target.stage, Staged.close)
         try:
             yield staged.write
             with translated(path):

@@ -32,12 +32,12 @@ from ..oci.document import parse_object
 from ..oci.errors import ArtifactInvalid, TooLarge
 from ..oci.manifest import Manifest, parse_manifest
 from ..ports.repository import Repository
-from ..ports.runtime import ClientRuntime
+from ..ports.runtime import ClientRuntime, obtained
 from .application import pull_application, read_application
 from .events import Listener, Side, nobody
 from .failure import blamed
 from .output import fetch, new_file, read_small, target_of
-from .places.files import Folder
+from .places.files import Folder, Staged
 from .platforms import Platform
 from .unpack import unpack_wasm
 
@@ -253,7 +253,7 @@ async def pull_folder(
     try:
         await runtime.offload(target.sweep)
         for title, layer in layers.items():
-            file = await runtime.offload(target.stage)
+            file = await obtained(runtime, target.stage, Staged.close)
             staged.append((title, file))
             await fetch(source, layer, file.write, runtime, listener)
         for title, file in staged:

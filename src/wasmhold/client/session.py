@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 from urllib.parse import urljoin
 
 from ..oci import limits
 from ..oci.errors import ManifestTooLarge, TooLarge, Unreachable, WasmholdError
+from ..ports.runtime import obtained
 from ..protocol import (
     Operation,
     Request,
@@ -129,24 +131,18 @@ class Session:
         body: Callable[[], Iterable[bytes]] | None,
         once: bool,
     ) -> Reply:
-        offload = self.network.runtime.offload
+        runtime = self.network.runtime
         if self._base is None:
-            self._base = await offload(self.network.base, self.host)
+            self._base = await runtime.offload(self.network.base, self.host)
         url, is_own = self._url(self._base, request)
         value = await self._login.authorization(self._base, scopes) if is_own else None
         for left in reversed(range(_ROUNDS)):
-            came: list[Answer] = []
-            try:
-                answer = await offload(self._send, operation, request, url, value, body, came)
-                self._tell_warnings(answer.fields)
-                if answer.status < 400:
-                    return await offload(_read, operation, answer)
-                refusal = await offload(_read_refusal, answer)
-            except BaseException:
-                # Who is cancelled meanwhile never gets the answer that came all the same.
-                for one in came:
-                    one.body.close()
-                raise
+            send = partial(self._send, operation, request, url, value, body)
+            answer = await obtained(runtime, send, lambda answer: answer.body.close())
+            self._tell_warnings(answer.fields)
+            if answer.status < 400:
+                return await obtained(runtime, partial(_read, operation, answer), _let_go)
+            refusal = await runtime.offload(_read_refusal, answer)
             challenges = _challenges(answer)
             if answer.status not in (401, 403):
                 raise refusal
@@ -187,20 +183,17 @@ class Session:
         url: str,
         value: str | None,
         body: Callable[[], Iterable[bytes]] | None,
-        came: list[Answer],
     ) -> Answer:
         fields = [*request.fields]
         if value is not None:
             fields.append((b"authorization", value.encode("latin-1")))
-        answer = self.network.transport.request(
+        return self.network.transport.request(
             request.method,
             url,
             fields,
             None if body is None else body(),
             follow=isinstance(operation, op.GetBlob),
         )
-        came.append(answer)
-        return answer
 
     def _tell_warnings(self, fields: Fields) -> None:
         for key, value in fields:
@@ -225,6 +218,11 @@ def _read(operation: Operation, answer: Answer) -> Reply:
         raise ManifestTooLarge(limit) if is_manifest else TooLarge(limit)
     result = read_response(operation, Response(answer.status, answer.fields), content)
     return Reply(result, answer.url, answer.fields)
+
+
+def _let_go(reply: Reply) -> None:
+    if reply.body is not None:
+        reply.body.close()
 
 
 def _read_refusal(answer: Answer) -> RemoteError:

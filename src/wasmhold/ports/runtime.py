@@ -61,6 +61,26 @@ class ClientRuntime(Runtime, Protocol):
         ...
 
 
+async def obtained(runtime: Runtime, get: Callable[[], R], release: Callable[[R], object]) -> R:
+    """What `get` gives, called by `offload`; `release` takes it back from who is cancelled then.
+
+    Who is cancelled while a thread opens a file for it never gets that file.
+    """
+    got: list[R] = []
+
+    def call() -> R:
+        found = get()
+        got.append(found)
+        return found
+
+    try:
+        return await runtime.offload(call)
+    except BaseException:
+        for one in got:
+            release(one)
+        raise
+
+
 class Randomness(Protocol):
     def token(self, size: int) -> bytes:
         """`size` bytes that nobody can guess; 16 never come twice."""

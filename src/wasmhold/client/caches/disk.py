@@ -43,7 +43,7 @@ from ...oci.limits import MIB
 from ...oci.manifest import parse_manifest
 from ...ports.body import Body
 from ...ports.repository import BlobSource
-from ...ports.runtime import ClientRuntime
+from ...ports.runtime import ClientRuntime, obtained
 from ...ports.store import StoredManifest
 from ..places.files import FileBody, Folder, translated, try_lock, write_all
 from ..verify import checked, pour
@@ -379,11 +379,9 @@ class _Part:
             folder.close()
 
 
-def _opened(content: DiskContent, name: str, opened: list[int]) -> int | None:
-    descriptor = content.open(name)
+def _close(descriptor: int | None) -> None:
     if descriptor is not None:
-        opened.append(descriptor)
-    return descriptor
+        os.close(descriptor)
 
 
 def _release(found: _Part | int) -> None:
@@ -429,13 +427,7 @@ class DiskCache:
     async def _open_right(self, name: str, digest: Digest) -> int | None:
         """The open file, which the caller closes; None when it is not there, or was not right."""
         content, runtime = self._content, self._runtime
-        opened: list[int] = []
-        try:
-            descriptor = await runtime.offload(_opened, content, name, opened)
-        except BaseException:
-            for one in opened:  # who was cancelled meanwhile never gets it
-                os.close(one)
-            raise
+        descriptor = await obtained(runtime, lambda: content.open(name), _close)
         if descriptor is None:
             return None
         try:

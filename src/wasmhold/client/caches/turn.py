@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from ...ports.runtime import Runtime
+from ...ports.runtime import Runtime, obtained
 
 T = TypeVar("T")
 
@@ -14,29 +14,19 @@ _PAUSE_MAX_S: Final = 0.1
 
 
 async def wait_for(
-    attempt: Callable[[], T | None],
-    runtime: Runtime,
-    release: Callable[[T], object] = lambda found: None,
+    attempt: Callable[[], T | None], runtime: Runtime, release: Callable[[T], object]
 ) -> T:
     """What `attempt`, which may block for a moment, gives in the end; None: not yet.
 
     `release` takes back what it gave to who was cancelled in that moment, and never gets it.
     """
-    given: list[T] = []
 
-    def attempted() -> T | None:
-        found = attempt()
+    def take_back(found: T | None) -> None:
         if found is not None:
-            given.append(found)
-        return found
+            release(found)
 
     pause = _PAUSE_S
-    try:
-        while (found := await runtime.offload(attempted)) is None:
-            await runtime.sleep(pause)
-            pause = min(2 * pause, _PAUSE_MAX_S)
-    except BaseException:
-        for one in given:
-            release(one)
-        raise
+    while (found := await obtained(runtime, attempt, take_back)) is None:
+        await runtime.sleep(pause)
+        pause = min(2 * pause, _PAUSE_MAX_S)
     return found

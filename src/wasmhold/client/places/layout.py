@@ -19,9 +19,9 @@ from ...oci.errors import ContentDamaged
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, Naming, blob_name
 from ...ports.body import Body
 from ...ports.repository import BlobSource
-from ...ports.runtime import Runtime
+from ...ports.runtime import Runtime, obtained
 from ..verify import pour
-from .files import FileBody, Folder
+from .files import FileBody, Folder, Staged
 from .indexed import Change, IndexedRepository, read_index
 
 
@@ -83,7 +83,7 @@ class FolderContent:
 
     async def put_blob(self, descriptor: Descriptor, source: BlobSource) -> None:
         await self._runtime.offload(self._begun)
-        staged = await self._runtime.offload(self._folder.stage)
+        staged = await obtained(self._runtime, self._folder.stage, Staged.close)
         try:
             await pour(source, descriptor, self._runtime, staged.write)
             await self._runtime.offload(staged.place, blob_name(descriptor.digest))
