@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
-from wasmhold.ports.runtime import Inline, run
+from wasmhold.ports.runtime import Inline, obtained, run
 from wasmhold.servers.asgi import AsyncioRuntime, SystemRandomness
 from wasmhold.testing.covers import covers
 
@@ -114,3 +115,23 @@ def test_who_is_cancelled_waits_for_the_thread():
 
     asyncio.run(main())
     assert steps == ["thread", "caller"]
+
+
+class Gone(Inline):
+    """Who waits for a thread is cancelled meanwhile."""
+
+    async def offload(self, function, /, *arguments):
+        function(*arguments)
+        raise KeyboardInterrupt
+
+
+def test_what_nobody_gets_is_taken_back():
+    released = []
+    assert run(obtained(Inline(time.time, time.sleep), lambda: "file", released.append)) == "file"
+    assert released == []
+    with pytest.raises(KeyboardInterrupt):
+        run(obtained(Gone(time.time, time.sleep), lambda: "file", released.append))
+    assert released == ["file"]
+    with pytest.raises(ZeroDivisionError):
+        run(obtained(Inline(time.time, time.sleep), lambda: 1 / 0, released.append))
+    assert released == ["file"]
