@@ -79,6 +79,19 @@ class Reader:
         return error
 
 
+class Direct:
+    """`ports.repository.BlobSource`: what a reader reads, past the cache before its source.
+
+    For who writes into that cache: the flight is its own, and it would wait for itself.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    async def open(self, start: int) -> Body:
+        return self._reader.direct(start)
+
+
 class _Reading:
     """One way through the bytes, from `at` to their end."""
 

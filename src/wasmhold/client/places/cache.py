@@ -17,6 +17,7 @@ from ...ports.repository import BlobSource, Repository
 from ...ports.runtime import Runtime
 from ...ports.store import StoredManifest
 from ..caches.port import Cache, Record, RecordKey
+from ..reader import Direct, Reader
 from ..verify import checked
 
 
@@ -47,7 +48,8 @@ class CacheRepository:
         return await self._cache.blob_open(digest, start)
 
     async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
-        await self._cache.blob_put(descriptor, source)
+        past_it = Direct(source) if isinstance(source, Reader) else source
+        await self._cache.blob_put(descriptor, past_it)
         if await self._cache.blob_size(descriptor.digest) is None:
             raise OutOfSpace(
                 f"{self.place}: {descriptor.size} bytes are more than the cache may take"

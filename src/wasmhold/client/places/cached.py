@@ -26,7 +26,7 @@ from ...ports.store import StoredManifest
 from ..caches.port import Cache, Record, RecordKey
 from ..credentials import Credentials
 from ..network import Network
-from ..reader import Reader
+from ..reader import Direct, Reader
 from .remote import RemoteRepository
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class CachedRemote(RemoteRepository):
         body = await self._opened(reader.descriptor, start)
         if body is None:
             try:
-                await self._cache.blob_put(reader.descriptor, _Direct(reader))
+                await self._cache.blob_put(reader.descriptor, Direct(reader))
             except (Cancelled, DigestMismatch, SizeInvalid):
                 raise
             except WasmholdError as error:
@@ -152,13 +152,3 @@ class CachedRemote(RemoteRepository):
             async with aclosing(reader.direct(at)) as rest:
                 async for chunk in rest:
                     yield chunk
-
-
-class _Direct:
-    """`ports.repository.BlobSource` past the cache."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    async def open(self, start: int) -> Body:
-        return self._reader.direct(start)
