@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .caches.methods import CacheChecked, CacheInfo
     from .caches.port import Cache
     from .caches.prune import PruneReport
+    from .caches.shared import ObjectCache
+    from .caches.shared_config import ObjectCacheConfig
     from .copy import Copied
     from .diagnosis import Finding
     from .failure import CopyFailed, TypesRefused
@@ -48,6 +50,8 @@ _PLACES: Final = {
     "Finding": "diagnosis",
     "Inspection": "inspection",
     "LocalRegistry": "local_registry",
+    "ObjectCache": "caches.shared",
+    "ObjectCacheConfig": "caches.shared_config",
     "PackageUnknown": "packages",
     "Place": "place",
     "PlaceInvalid": "place",
@@ -82,6 +86,8 @@ __all__ = [
     "Finding",
     "Inspection",
     "LocalRegistry",
+    "ObjectCache",
+    "ObjectCacheConfig",
     "PackageUnknown",
     "Place",
     "PlaceInvalid",
