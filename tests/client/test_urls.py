@@ -331,7 +331,7 @@ def whole(seen):
     return Says(200, {}, CONTENT)
 
 
-@covers("ZL-206")
+@covers("ZL-107", "ZL-206")
 def test_a_layer_comes_without_a_login(near):
     with recording(whole) as server:
         assert read(near, f"{server.url}/layer?sig=1") == CONTENT
