@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from .image.errors import AmbiguousReference as AmbiguousReference
     from .image.errors import AmbiguousWasmLayer as AmbiguousWasmLayer
     from .image.errors import AuthFailed as AuthFailed
+    from .image.errors import CacheCorrupted as CacheCorrupted
+    from .image.errors import CacheError as CacheError
+    from .image.errors import CacheIOError as CacheIOError
     from .image.errors import DigestMismatch as DigestMismatch
     from .image.errors import ExportError as ExportError
     from .image.errors import ImageNotFound as ImageNotFound
@@ -133,6 +136,9 @@ _NAMES = {
         "AmbiguousReference",
         "AmbiguousWasmLayer",
         "AuthFailed",
+        "CacheCorrupted",
+        "CacheError",
+        "CacheIOError",
         "DigestMismatch",
         "ExportError",
         "ImageNotFound",

@@ -10,7 +10,8 @@ There is one tree, of `wasmhold.oci.errors`.  The names are those of zlayer-regi
     InvalidReference       what breaks a grammar; `reason`, `text` and `span` say where
     InvalidDigest          of a digest
     SizeMismatch           more or fewer bytes than the descriptor says
-    LocalRegistryError, ExportError, ImportArchiveError   all of it, in other words
+    LocalRegistryError, ExportError, ImportArchiveError, CacheError   all of it, in other words
+    CacheIOError, CacheCorrupted   a cache that cannot be read or written, and one that was changed
     PullCancelled          `cancel()` was called; a task that is cancelled raises CancelledError
     RemoteError            a registry's refusal, RateLimited that with 429
 """
@@ -23,6 +24,7 @@ from ..oci.errors import (
     Ambiguous,
     AuthFailed,
     Cancelled,
+    ContentDamaged,
     DigestInvalid,
     DigestMismatch,
     InputError,
@@ -30,13 +32,15 @@ from ..oci.errors import (
     NotWasm,
     NoWasmLayer,
     SizeInvalid,
+    StoreUnavailable,
     UnsupportedManifest,
     WasmholdError,
     WasmInvalid,
 )
 from ..protocol.errors import RateLimited, RemoteError
 
-RegistryError = LocalRegistryError = ExportError = ImportArchiveError = WasmholdError
+RegistryError = LocalRegistryError = ExportError = ImportArchiveError = CacheError = WasmholdError
+CacheIOError, CacheCorrupted = StoreUnavailable, ContentDamaged
 InvalidReference = InputError
 InvalidDigest = DigestInvalid
 SizeMismatch = SizeInvalid
@@ -49,6 +53,9 @@ __all__ = [
     "AmbiguousReference",
     "AmbiguousWasmLayer",
     "AuthFailed",
+    "CacheCorrupted",
+    "CacheError",
+    "CacheIOError",
     "DigestMismatch",
     "ExportError",
     "ImageNotFound",

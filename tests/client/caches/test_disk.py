@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import wasmhold
 from tests.client.caches.test_caches import Clock
 from wasmhold import sync
 from wasmhold.client.caches.blob_cache import BlobCache
@@ -669,3 +670,23 @@ def test_no_descriptor_is_left_open(tmp_path):
         assert len(os.listdir("/proc/self/fd")) == before
 
     run(work())
+
+
+@covers("ZL-009")
+def test_what_a_cache_raises_has_the_names_that_others_know(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(wasmhold.CacheError) as caught:
+        BlobCache.open(tmp_path / "file")
+    assert isinstance(caught.value, wasmhold.CacheFormatError)
+    with pytest.raises(wasmhold.InvalidDigest):
+        sync.BlobCache().get("sha256:none")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def fail(*arguments):
+            raise OSError(errno.EIO, "Input/output error")
+
+        patch.setattr(os, "write", fail)
+        with pytest.raises(wasmhold.CacheIOError, match="Input/output error"):
+            sync.BlobCache.open(tmp_path / "c")
+    for kind in (wasmhold.CacheIOError, wasmhold.CacheCorrupted, wasmhold.InvalidDigest):
+        assert issubclass(kind, wasmhold.CacheError)
