@@ -380,7 +380,7 @@ def test_each_name_has_its_home():
             assert getattr(wasmhold, name).__module__.startswith(f"wasmhold.{home}"), name
 
 
-@covers("ZL-181", "ZL-203")
+@covers("ZL-181", "ZL-203", "ZL-920")
 def test_policies_may_be_given_by_their_names():
     made = ImagePuller(source_policy="s3_first", policy="never").configuration
     assert SourcePolicy(made.source_policy) is SourcePolicy.SHARED_FIRST
@@ -389,5 +389,8 @@ def test_policies_may_be_given_by_their_names():
         for name, method in inspect.getmembers(Puller, inspect.iscoroutinefunction)
         if "policy" in inspect.signature(method).parameters
     ]
+    verbs = inspect.getmembers(Puller, inspect.iscoroutinefunction)
+    public = [verb for name, verb in verbs if not name.startswith("_")]
+    assert all("on_event" in inspect.signature(verb).parameters for verb in public)
     pulls = [name for name in dir(Puller) if name.startswith(("pull", "fetch", "open"))]
     assert {*pulls} <= {*with_policy}

@@ -107,14 +107,20 @@ class Puller(Parts):
             return await self.manifests.remotes(call).resolve(call.image.reference)
 
     async def lookup(
-        self, image: str, *, platform: Platform | str | None = None
+        self,
+        image: str,
+        *,
+        platform: Platform | str | None = None,
+        on_event: OnEvent | None = None,
     ) -> PulledManifest | None:
         """The manifest that is here, whatever its registry may have by now; no network is used.
 
         Raises NoMatchingPlatform; AmbiguousReference.
         """
         try:
-            return await self.fetch_manifest(image, policy=PullPolicy.NEVER, platform=platform)
+            return await self.fetch_manifest(
+                image, policy=PullPolicy.NEVER, platform=platform, on_event=on_event
+            )
         except NotFound:
             return None
 
