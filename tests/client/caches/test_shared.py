@@ -430,6 +430,22 @@ def test_near_by_there_may_be_no_room(tmp_path):
 
 
 @covers("ZL-544")
+def test_what_is_put_may_go_near_by_before_it_is_far(tmp_path):
+    """Somebody else made room, say: it is read where it came from."""
+    config = replace(made("folder", tmp_path).config, local_dir=tmp_path / "near")
+    engine, blob = ObjectCache(config).engine(ThreadRuntime()), descriptor_of(RIGHT)
+    put = engine._near.blob_put
+
+    async def put_and_lose(descriptor, source):
+        await put(descriptor, source)
+        await engine._near.blob_delete(descriptor.digest)
+
+    engine._near.blob_put = put_and_lose
+    run(engine.blob_put(blob, Source(RIGHT)))
+    assert run(read(made("folder", tmp_path).engine(ThreadRuntime()), blob.digest)) == RIGHT
+
+
+@covers("ZL-544")
 def test_what_a_tag_led_to_is_asked_of_the_far_one(tmp_path):
     far = made("folder", tmp_path)
     engine = ObjectCache(replace(far.config, local_dir=tmp_path / "near")).engine(ThreadRuntime())

@@ -31,13 +31,18 @@ _CANNOT_WRITE: Final = (OutOfSpace, Denied, StoreUnavailable)
 
 
 class _From:
-    """`ports.repository.BlobSource`: a blob as a cache has it."""
+    """`ports.repository.BlobSource`: a blob as a cache has it; `otherwise` where it has not."""
 
-    def __init__(self, cache: Cache, digest: Digest) -> None:
-        self._cache, self._digest = cache, digest
+    def __init__(self, cache: Cache, digest: Digest, otherwise: BlobSource | None = None) -> None:
+        self._cache, self._digest, self._otherwise = cache, digest, otherwise
 
     async def open(self, start: int) -> Body:
-        return await self._cache.blob_open(self._digest, start)
+        try:
+            return await self._cache.blob_open(self._digest, start)
+        except BlobUnknown:
+            if self._otherwise is None:
+                raise
+            return await self._otherwise.open(start)
 
 
 class TieredCache:
@@ -71,9 +76,8 @@ class TieredCache:
 
     async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None:
         await self._near.blob_put(descriptor, source)
-        if await self._near.blob_size(descriptor.digest) is not None:
-            source = _From(self._near, descriptor.digest)
-        await self._far.blob_put(descriptor, source)
+        nearest = _From(self._near, descriptor.digest, source)
+        await self._far.blob_put(descriptor, nearest)
 
     async def blob_delete(self, digest: Digest) -> None:
         await self._near.blob_delete(digest)
