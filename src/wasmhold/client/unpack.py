@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tarfile
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import IO, Final, cast
+from typing import IO, Final
 
 from ..artifact import wasm_file
-from ..oci.errors import ArtifactInvalid, WasmholdError
+from ..oci.errors import ArchiveInvalid, ArtifactInvalid, WasmholdError
 from ..oci.limits import MIB
 from .places import compression
+from .places.entries import FILE, Entry, Stream, read_entries
 
 _UNPACKED: Final = 256 * MIB  # bytes of the whole archive (CW-083)
 _MEMBERS: Final = 10_000
-_PIECE: Final = MIB
 _LAYER: Final = "the image's last layer"
 
 
@@ -24,12 +24,13 @@ def unpack_wasm(packed: IO[bytes], entry: str | None, write: Callable[[bytes], o
     Links are not followed.  Raises ArtifactInvalid for what is no tar, too large, or has no one
     WebAssembly file; what `write` raises.
     """
-    with _unpacking(packed, _LAYER) as found:
-        wanted = wasm_file([member.name for _, member in found], entry)
-    with _unpacking(packed, _LAYER) as found:
-        for archive, member in found:
-            if member.name == wanted:
-                for piece in _pieces(archive, member):
+    with _unpacking(packed, _LAYER) as stream:
+        names = [os.fsdecode(one.name) for one in _regular(stream, _LAYER)]
+        wanted = wasm_file(names, entry)
+    with _unpacking(packed, _LAYER) as stream:
+        for one in _regular(stream, _LAYER):
+            if os.fsdecode(one.name) == wanted:
+                for piece in _pieces(stream, one):
                     write(piece)
                 return
 
@@ -39,46 +40,41 @@ def read_files(packed: IO[bytes], what: str) -> Iterator[Iterator[bytes]]:
 
     `what` is how errors call it.  Raises ArtifactInvalid for what is no tar, or too large.
     """
-    with _unpacking(packed, what) as found:
-        for archive, member in found:
-            yield _pieces(archive, member)
+    with _unpacking(packed, what) as stream:
+        for one in _regular(stream, what):
+            yield _pieces(stream, one)
 
 
-def _pieces(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
-    content = archive.extractfile(member)
-    while content is not None and (piece := content.read(_PIECE)):
-        yield piece
+def _pieces(stream: Stream, entry: Entry) -> Iterator[bytes]:
+    return map(bytes, stream.pieces(entry.stored))
 
 
 @contextmanager
-def _unpacking(
-    packed: IO[bytes], what: str
-) -> Iterator[Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]]:
-    """The regular files of the archive, one after the other."""
+def _unpacking(packed: IO[bytes], what: str) -> Iterator[Stream]:
+    """The archive without its compression."""
     try:
         packed.seek(0)
         kind = compression.of_content(packed.read(4))
         packed.seek(0)
         if kind is None:
-            yield _regular(_Bounded(packed, what), what)
+            yield Stream(_Bounded(packed, what))
             return
         with compression.reading(kind, packed) as reader:
-            yield _regular(_Bounded(reader, what), what)
-    except WasmholdError:
-        raise
+            yield Stream(_Bounded(reader, what))
     except Exception as error:
-        if not (isinstance(error, tarfile.TarError) or compression.broken(error)):
+        is_ours = isinstance(error, WasmholdError)
+        if not (isinstance(error, ArchiveInvalid) if is_ours else compression.broken(error)):
             raise
         raise ArtifactInvalid(f"{what} cannot be unpacked: {error}") from None
 
 
-def _regular(content: _Bounded, what: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    with tarfile.open(fileobj=cast(IO[bytes], content), mode="r|") as archive:
-        for count, member in enumerate(archive):
-            if count >= _MEMBERS:
-                raise ArtifactInvalid(f"{what} has more than {_MEMBERS} entries")
-            if member.isreg() and not member.issparse():
-                yield archive, member
+def _regular(stream: Stream, what: str) -> Iterator[Entry]:
+    """The regular files of the archive, one after the other."""
+    for count, entry in enumerate(read_entries(stream)):
+        if count >= _MEMBERS:
+            raise ArtifactInvalid(f"{what} has more than {_MEMBERS} entries")
+        if entry.kind == FILE and entry.segments is None:
+            yield entry
 
 
 class _Bounded:
@@ -87,7 +83,7 @@ class _Bounded:
     def __init__(self, reader: compression.Reader, what: str) -> None:
         self._reader, self._what, self._left = reader, what, _UNPACKED
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int, /) -> bytes:
         piece = self._reader.read(size)
         self._left -= len(piece)
         if self._left < 0:
