@@ -22,6 +22,7 @@ from .group import WrongUse
 from .options.client import OPTIONS, PASSWORD, USERNAME
 from .options.sources import resolve_without_file
 from .progress import Progress
+from .words import plain
 
 if TYPE_CHECKING:
     from ..client.caches.port import CacheHandle
@@ -130,7 +131,8 @@ def _calling(settings: Settings, progress: Progress, *, is_debugged: bool) -> It
         if is_debugged:
             import traceback
 
-            traceback.print_exc()
+            lines = traceback.format_exc().splitlines()
+            click.echo("\n".join(map(plain, lines)), err=True)
         from .failing import failure
 
         raise failure(error) from error

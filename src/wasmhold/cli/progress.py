@@ -13,7 +13,7 @@ from ..client.events import Advanced, Event, Failed, Finished, Mounted, Started
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
 from .bars import Bars
-from .words import size
+from .words import plain, size
 
 _EVERY_S: Final = 2.0  # so often a line tells how far a blob is
 
@@ -78,6 +78,7 @@ class Progress:
         self._tell(f"{_name(of)}  {size(of.size)}, {what}")
 
     def _tell(self, line: str) -> None:
+        line = plain(line)
         if self._bars is not None:
             self._bars.tell(line)
         else:

@@ -41,5 +41,8 @@ def origin(url: str) -> tuple[str, str, int | None]:
 
 def without_query(url: str) -> str:
     """`url` for messages: what is behind the question mark may be a secret, so may a user."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "what is no URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -105,6 +105,9 @@ def target_of(path: str) -> tuple[str, str]:
     """
     if os.path.isdir(path):
         raise ArtifactInvalid(f"{path} is a folder: name a file")
+    if os.path.exists(path) and not os.path.isfile(path):
+        # To take the place of a device or a pipe is not to write to it.
+        raise ArtifactInvalid(f"{path} is no regular file: name one, or a new one")
     folder, name = os.path.split(os.path.realpath(path))
     if not os.path.isdir(folder):
         raise ArtifactInvalid(f"cannot write {path}: there is no folder {folder}")

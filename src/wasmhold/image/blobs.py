@@ -19,10 +19,8 @@ from ..oci.errors import (
     BlobUnknown,
     Cancelled,
     ContentDamaged,
-    Denied,
-    OutOfSpace,
+    DigestMismatch,
     SizeInvalid,
-    StoreUnavailable,
     WasmholdError,
 )
 from ..ports.body import Body, ChunksBody, read_start
@@ -34,7 +32,6 @@ from .policy import Source, blob_order
 from .tiers import CacheTier, LocalTier
 
 _OCTETS = "application/octet-stream"
-_CANNOT_WRITE = (OutOfSpace, Denied, StoreUnavailable)
 _HERE = (Source.LOCAL, Source.CACHE)  # where nothing is moved from
 
 
@@ -304,7 +301,9 @@ class Blobs:
         """Whether the cache has it then; one that cannot be written is a warning."""
         try:
             await tier.cache.blob_put(descriptor, moving)
-        except _CANNOT_WRITE as error:
+        except (Cancelled, DigestMismatch, SizeInvalid):
+            raise
+        except WasmholdError as error:
             if moving.failed is not None:
                 raise moving.failed from error
             await tier.unwritable(call, error)

@@ -18,6 +18,7 @@ from ..client.places.archive import ImportLimits
 from ..client.places.indexed import IndexedRepository
 from ..client.plan import Options as CopyOptions
 from ..client.platforms import Platform
+from ..oci import limits
 from ..oci.children import is_manifest
 from ..oci.descriptor import Descriptor
 from ..oci.digest import Digest
@@ -25,6 +26,7 @@ from ..oci.errors import (
     Ambiguous,
     Cancelled,
     DigestMismatch,
+    LimitExceeded,
     ManifestUnknown,
     WasmholdError,
 )
@@ -148,14 +150,15 @@ async def _images(
 
 
 async def _parts(archive: IndexedRepository, entries: Sequence[Descriptor]) -> set[Digest]:
-    """What indexes lead to, the indexes below them too, and what refers to one of the entries."""
+    """What indexes lead to, the indexes below them too, and what refers to one of the entries.
+
+    Raises LimitExceeded.
+    """
     parts: set[Digest] = set()
     listed, seen = {entry.digest for entry in entries}, set[Digest]()
-    todo = [*entries]
+    todo = {one.digest: one for one in entries}
     while todo:
-        one = todo.pop()
-        if one.digest in seen:
-            continue
+        _, one = todo.popitem()
         seen.add(one.digest)
         try:
             stored = await archive.manifest_get(one.digest)
@@ -166,7 +169,9 @@ async def _parts(archive: IndexedRepository, entries: Sequence[Descriptor]) -> s
             parts.add(one.digest)
         below = [child for child in manifest.manifests if is_manifest(child)]
         parts |= {child.digest for child in below}
-        todo += below
+        if len(parts) > limits.GRAPH_NODES:
+            raise LimitExceeded("manifests in indexes", limits.GRAPH_NODES)
+        todo |= {child.digest: child for child in below if child.digest not in seen}
     return parts
 
 

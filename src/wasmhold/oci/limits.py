@@ -22,6 +22,7 @@ GRAPH_NODES: Final = 100_000  # manifests and blobs of one copy; they are rememb
 GRAPH_DEPTH: Final = 32  # indexes in indexes, and referrers of referrers, from where a copy began
 LAYOUT_INDEX: Final = 64 * MIB  # bytes of an index.json that is read: 200,000 tags
 ARCHIVE_MEMBERS: Final = 200_000  # of an archive; they are remembered
+ARCHIVE_NAMES: Final = 64 * MIB  # bytes of all their names and links; they are remembered too
 ARCHIVE_UNPACKED: Final = 4096 * MIB  # bytes that any compressed archive may unpack to
 ARCHIVE_RATIO: Final = 100  # and beyond that, so many times its own bytes
 TAR_HEADER: Final = MIB  # bytes of one pax header or long name, as in Go's archive/tar

@@ -19,6 +19,7 @@ from .port import Record, RecordKey
 FOLDER: Final = "refs"
 _TAGS: Final = "_tags"  # no part of a repository's name is quoted like this
 _MAX_PART: Final = 200  # characters; file systems take 255
+_MAX_TIME_S: Final = 1e11  # some thousand years; JSON takes numbers that no time is
 
 
 def record_path(key: RecordKey) -> str:
@@ -71,6 +72,7 @@ def parse_record(content: bytes) -> Record | None:
         or not isinstance(tag, str)
         or not isinstance(original, str)
         or not isinstance(fetched, int | float)
+        or not abs(fetched) < _MAX_TIME_S
     ):
         return None
     return Record(RecordKey(host, name, tag), top, original, float(fetched))

@@ -70,7 +70,7 @@ class ObjectCacheConfig:
                 "region, endpoint, path style and keys are for s3:// alone", _shown(url)
             )
         if self.endpoint is not None:
-            endpoint = urlsplit(self.endpoint)
+            endpoint = _parsed(self.endpoint)
             if endpoint.scheme not in ("http", "https") or not endpoint.hostname:
                 raise PlaceInvalid("want an endpoint like https://HOST", _shown(endpoint))
             _plain(endpoint)
@@ -131,7 +131,7 @@ class ObjectCacheConfig:
 
     @property
     def _split(self) -> SplitResult:
-        return urlsplit(self.url if "://" in self.url else f"s3://{self.url}")
+        return _parsed(self.url if "://" in self.url else f"s3://{self.url}")
 
     @property
     def _keys(self) -> bool:
@@ -140,6 +140,16 @@ class ObjectCacheConfig:
 
 # The name that it had before there were other object stores.
 S3CacheConfig = ObjectCacheConfig
+
+
+def _parsed(text: str) -> SplitResult:
+    """Raises PlaceInvalid, without the text, which may be a secret."""
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError:
+        raise PlaceInvalid("this is no URL", text.partition("://")[0]) from None
+    return url
 
 
 def _plain(url: SplitResult) -> None:

@@ -10,9 +10,9 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
-from typing import IO, Final, cast
+from typing import IO, Final, TypeAlias, cast
 
 from ...artifact.media_types import IMAGE_CONFIG, TAR
 from ...oci import limits, media_types
@@ -29,6 +29,8 @@ from .archive import ImportLimits, layout_files, small
 from .docker_saved import MANIFEST_FILE, Saved, parse_saved
 from .indexed import read_index
 from .tar import Members, Region
+
+_Digests: TypeAlias = tuple[Digest | None, ...]
 
 _HEX: Final = re.compile(r"(?:sha256:)?([0-9a-f]{64})(?:\.json|\.tar|\.tar\.gz)?")
 
@@ -56,10 +58,10 @@ class DockerReading:
             images = parse_saved(content)
         except ManifestInvalid as error:
             raise self._damaged(MANIFEST_FILE, str(error)) from None
-        known = dict(self._known())
+        wanted = [(_blob_of(image.config), *map(_blob_of, image.layers)) for image in images]
+        known = self._known(set(wanted))
         entries: list[Descriptor] = []
-        for image in images:
-            names = (_blob_of(image.config), *map(_blob_of, image.layers))
+        for image, names in zip(images, wanted, strict=True):
             manifest = known.get(names) or self._manifest(image)
             entries += _entries(manifest, image.names)
         self._files[LAYOUT_FILE] = self._keep(LAYOUT)
@@ -80,29 +82,41 @@ class DockerReading:
 
     # ---- manifests that are there
 
-    def _known(self) -> Iterator[tuple[tuple[Digest | None, ...], Descriptor]]:
-        """The images of the layout beside, by the digests of config and layers."""
+    def _known(self, wanted: Collection[_Digests]) -> dict[_Digests, Descriptor]:
+        """Those images of the layout beside that are wanted, by the digests of config and layers.
+
+        Nothing else of it is remembered: its manifests may be many, and large.
+        """
+        found: dict[_Digests, Descriptor] = {}
         if INDEX_FILE not in self._files:
-            return
+            return found
         layout = self._files.get(LAYOUT_FILE)
         index = read_index(
             self._archive,
             None if layout is None else small(layout, limits.MANIFEST, self._at(LAYOUT_FILE)),
             small(self._files[INDEX_FILE], limits.LAYOUT_INDEX, self._at(INDEX_FILE)),
         )
-        todo, seen = [*index.entries], set[Digest]()
+        todo: dict[Digest, Descriptor] = {}
+        seen = set[Digest]()
+
+        def add(entries: Iterable[Descriptor]) -> None:
+            for entry in entries:
+                # Of an index docker saves the children that it has.
+                is_there = blob_name(entry.digest) in self._files
+                if is_there and entry.digest not in seen and is_manifest(entry):
+                    todo[entry.digest] = entry
+
+        add(index.entries)
         while todo:
-            entry = todo.pop()
-            region = self._files.get(blob_name(entry.digest))
-            # Of an index docker saves the children that it has.
-            if region is None or entry.digest in seen or not is_manifest(entry):
-                continue
-            seen.add(entry.digest)
-            manifest = self._parsed(entry, region)
-            todo += manifest.manifests
+            digest, entry = todo.popitem()
+            seen.add(digest)
+            manifest = self._parsed(entry, self._files[blob_name(digest)])
+            add(manifest.manifests)
             if manifest.config is not None:
                 digests = (manifest.config.digest, *(layer.digest for layer in manifest.layers))
-                yield digests, replace(entry, annotations={}, platform=None)
+                if digests in wanted:
+                    found[digests] = replace(entry, annotations={}, platform=None)
+        return found
 
     def _parsed(self, entry: Descriptor, region: Region) -> Manifest:
         name = blob_name(entry.digest)

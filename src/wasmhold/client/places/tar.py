@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from ...oci import limits
 from ...oci.errors import ArchiveInvalid, ContentDamaged, LimitExceeded
 from ...oci.limits import MIB
 from .entries import BLOCK, FILE, FOLDER, HARD_LINK, SYMBOLIC_LINK, Entry, Stream, read_entries
 
 END: Final = bytes(2 * BLOCK)
 _PIECE: Final = MIB  # bytes that are read at once
+_MAX_LINKS: Final = 40  # on one way, as in the kernel (path_resolution(7))
 
 
 class Region(NamedTuple):
@@ -58,11 +60,11 @@ class Members:
 
     def follow(self, name: str) -> Region | None:
         """The file that has the name, through links; None where there is none."""
-        for _ in range(len(self.links) + 1):
+        for _ in range(_MAX_LINKS + 1):
             if name not in self.links:
                 return self.files.get(name)
             name = self.links[name]
-        return None  # they lead in a circle
+        return None  # they lead in a circle, or all but
 
 
 def _read(descriptor: int, start: int, size: int) -> bytes:
@@ -79,11 +81,14 @@ def find_members(descriptor: int, path: str, limit: int) -> Members:
     Raises ContentDamaged for what is no archive, or a hostile one, LimitExceeded; `path` is for
     the message.
     """
-    source, found = _File(descriptor), Members()
+    source, found, names = _File(descriptor), Members(), 0
     try:
         for count, entry in enumerate(read_entries(Stream(source, BLOCK, source.pass_over))):
             if count >= limit:
                 raise LimitExceeded("entries", limit)
+            names += len(entry.name) + len(entry.link)
+            if names > limits.ARCHIVE_NAMES:
+                raise LimitExceeded("bytes of names", limits.ARCHIVE_NAMES)
             _note(entry, found, descriptor)
     except ArchiveInvalid as error:
         raise ContentDamaged(f"{path} is no archive that can be read: {error}") from None

@@ -30,7 +30,10 @@ class Reach:
 
     def check(self, url: str) -> None:
         """Raises Unreachable for a URL that is not to be asked."""
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise Unreachable("what is no URL", "it cannot be asked", retryable=False) from None
         host = parts.netloc.rpartition("@")[2]
         if parts.scheme == "https":
             return

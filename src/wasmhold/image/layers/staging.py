@@ -75,15 +75,12 @@ def beside(root: str) -> Iterator[int]:
     except (FileNotFoundError, NotADirectoryError):
         at = os.fsdecode(where)
         raise ArtifactInvalid(f"cannot make {root}: there is no folder {at}") from None
-    staged = _PREFIX + os.urandom(16).hex().encode() + _SUFFIX
     try:
         with translated(root):
             _sweep(above)
-            os.mkdir(staged, 0o700, dir_fd=above)
-            descriptor = os.open(staged, FOLDER_FLAGS, dir_fd=above)
+            staged, descriptor = _begun(above)
         try:
             with translated(root):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
                 had_content = is_there(root)
                 if had_content:
                     _copy(path, descriptor)
@@ -99,6 +96,23 @@ def beside(root: str) -> Iterator[int]:
             os.close(descriptor)
     finally:
         os.close(above)
+
+
+def _begun(above: int) -> tuple[bytes, int]:
+    """The name of a new folder, open and locked."""
+    while True:
+        name = _PREFIX + os.urandom(16).hex().encode() + _SUFFIX
+        os.mkdir(name, 0o700, dir_fd=above)
+        # Before we have the lock somebody may take it for what a dead writer left.
+        with suppress(FileNotFoundError):
+            descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                os.stat(name, dir_fd=above, follow_symlinks=False)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return name, descriptor
 
 
 def _exchange(one: bytes, other: bytes) -> None:
