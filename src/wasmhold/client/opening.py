@@ -139,6 +139,10 @@ class Opener:
             return await open_store(
                 place.where, place.name, self.runtime, self.randomness, create=create
             )
+        if place.kind is PlaceKind.PACKAGES:
+            from .places.packages import PackageFolder
+
+            return PackageFolder(place.where, place.name, self.runtime)
         if place.kind is PlaceKind.CACHE:
             from .places.cache import CacheRepository
 

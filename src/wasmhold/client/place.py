@@ -7,6 +7,7 @@ oci-archive:FILE[:TAG][@DIGEST]            the same as tar
 docker-archive:FILE[:NAME[:TAG]][@DIGEST]  images as docker saves them
 store:DIR//NAME[:TAG][@DIGEST]             a registry's directory, without a server
 cache:HOST/NAME[:TAG][@DIGEST]             what the content cache holds of a repository
+packages:DIR//NAMESPACE/NAME[:VERSION]     a package in a folder of packages
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class PlaceKind(Enum):
     DOCKER = "docker-archive:"
     STORE = "store:"
     CACHE = "cache:"
+    PACKAGES = "packages:"
 
 
 _BEFORE_NAME: Final = {
@@ -51,6 +53,7 @@ _BEFORE_NAME: Final = {
     PlaceKind.DOCKER: ":",
     PlaceKind.STORE: "//",
     PlaceKind.CACHE: "/",
+    PlaceKind.PACKAGES: "//",
 }
 
 
@@ -81,14 +84,14 @@ class Place:
                 return cls(kind, path, "", tag, digest)
         if rest.startswith(PlaceKind.DOCKER.value):
             return cls._in_docker_archive(text, rest, digest)
-        if rest.startswith(PlaceKind.STORE.value):
-            where, slashes, name = rest.removeprefix(PlaceKind.STORE.value).rpartition("//")
-            if not (where and slashes):
-                raise PlaceInvalid("want store:DIR//NAME[:TAG]", text)
-            name, tag = _split_tag(name, text)
-            return cls(
-                PlaceKind.STORE, where, parse_name(name, text, text.rfind(name)), tag, digest
-            )
+        for kind in (PlaceKind.STORE, PlaceKind.PACKAGES):
+            # ``packages:5000/NAME`` is in a registry: only two slashes end a folder.
+            if rest.startswith(kind.value) and (kind is PlaceKind.STORE or "//" in rest):
+                where, _, name = rest.removeprefix(kind.value).rpartition("//")
+                if not where:
+                    raise PlaceInvalid(f"want {kind.value}DIR//NAME[:TAG]", text)
+                name, tag = _split_tag(name, text)
+                return cls(kind, where, parse_name(name, text, text.rfind(name)), tag, digest)
         kind, whole = PlaceKind.REGISTRY, rest
         # ``cache:5000`` is a host, and none follows it.
         inside = rest.removeprefix(PlaceKind.CACHE.value)

@@ -455,31 +455,40 @@ class Verbs:
 
     # ---- packages
 
-    async def versions(self, package: str, registry: str | None = None) -> Versions:
+    async def versions(
+        self, package: str, registry: str | None = None, *, folder: str | None = None
+    ) -> Versions:
         """The versions of ``namespace:name``, in the registry that its namespace belongs to.
 
-        `registry` is the domain to ask instead.  Raises PackageInvalid; NameUnknown.
+        `registry` is the domain to ask instead, `folder` one with packages below it.  Raises
+        PackageInvalid; NameUnknown.
         """
         from ..package import PackageName
         from .packages import read_versions
 
         name = PackageName.parse(package)
-        place = await self._package(name, registry)
+        place = await self._package(name, registry, folder)
         async with self.open(place) as repository:
             return await read_versions(repository, name, place)
 
     async def release(
-        self, package: str, registry: str | None = None, *, prereleases: bool = False
+        self,
+        package: str,
+        registry: str | None = None,
+        *,
+        folder: str | None = None,
+        prereleases: bool = False,
     ) -> Release:
         """One release, ``namespace:name@version``, or without a version the newest.
 
-        Raises PackageInvalid, VersionInvalid; PackageUnknown, NameUnknown; ArtifactInvalid.
+        From where `versions` lists them.  Raises PackageInvalid, VersionInvalid; PackageUnknown,
+        NameUnknown; ArtifactInvalid, WasmInvalid.
         """
         from ..package import PackageSpec
         from .packages import read_release, read_versions
 
         spec = PackageSpec.parse(package)
-        place = await self._package(spec.package, registry)
+        place = await self._package(spec.package, registry, folder)
         async with self.open(place) as repository:
             versions = await read_versions(repository, spec.package, place)
             return await read_release(repository, versions, spec.version, prereleases=prereleases)
@@ -491,9 +500,13 @@ class Verbs:
         async with self.open(release.place) as repository:
             await fetch_file(repository, release.content, path, self._runtime, self._listener)
 
-    async def _package(self, package: PackageName, registry: str | None) -> Place:
+    async def _package(
+        self, package: PackageName, registry: str | None, folder: str | None
+    ) -> Place:
         from .packages import find_place, registry_of
 
+        if folder is not None:
+            return Place(PlaceKind.PACKAGES, folder, f"{package.namespace}/{package.name}")
         domain = _host(registry or registry_of(package, self.settings.default_registry))
         return await find_place(self._opener.network, package, domain, self._warn)
 

@@ -12,6 +12,11 @@ from ..releases import lines_of_release, lines_of_versions, new_name, note_prere
 if TYPE_CHECKING:
     from ...client.packages import Release
 
+_FOLDER = click.option(
+    "--folder",
+    metavar="DIR",
+    help="Packages lie in DIR, as NAMESPACE/NAME/VERSION.wasm; no registry is asked.",
+)
 _PRE = click.option("--pre", is_flag=True, help="The newest may be a prerelease.")
 
 
@@ -25,11 +30,12 @@ def package() -> None:
 
 @package.command(cls=ClientCommand, short_help="list the versions of a package")
 @click.argument("name")
+@_FOLDER
 @JSON
 @click.pass_obj
-def versions(call: Call, name: str, as_json: bool) -> None:
+def versions(call: Call, name: str, folder: str | None, as_json: bool) -> None:
     """List the versions of the package NAME, the oldest first."""
-    found = call.client.versions(name)
+    found = call.client.versions(name, folder=folder)
     if as_json:
         call.show({"package": str(found.package), "versions": [str(one) for one in found.all]})
     else:
@@ -39,12 +45,13 @@ def versions(call: Call, name: str, as_json: bool) -> None:
 
 @package.command(cls=ClientCommand, short_help="show a release of a package")
 @click.argument("spec")
+@_FOLDER
 @_PRE
 @JSON
 @click.pass_obj
-def show(call: Call, spec: str, pre: bool, as_json: bool) -> None:
+def show(call: Call, spec: str, folder: str | None, pre: bool, as_json: bool) -> None:
     """Show the release SPEC, without a version the newest."""
-    release = call.client.release(spec, prereleases=pre)
+    release = call.client.release(spec, folder=folder, prereleases=pre)
     if as_json:
         call.show(_document(release))
     else:
@@ -57,12 +64,15 @@ def show(call: Call, spec: str, pre: bool, as_json: bool) -> None:
 @click.option(
     "-o", "--output", metavar="FILE", help="[default: NAMESPACE_NAME@VERSION.wasm, where new]"
 )
+@_FOLDER
 @_PRE
 @JSON
 @click.pass_obj
-def get(call: Call, spec: str, output: str | None, pre: bool, as_json: bool) -> None:
+def get(
+    call: Call, spec: str, output: str | None, folder: str | None, pre: bool, as_json: bool
+) -> None:
     """Get the release SPEC, without a version the newest, as a file."""
-    release = call.client.release(spec, prereleases=pre)
+    release = call.client.release(spec, folder=folder, prereleases=pre)
     if "@" not in spec and not pre:
         note_prerelease(call, release)
     path = new_name(release) if output is None else output
