@@ -708,3 +708,57 @@ def test_two_folders_that_cannot_change_places(tmp_path, monkeypatch):
         Blocking(root, atomic=True).unpack_layer(UPPER, TAR)
     assert read_tree(root) == TREE
     assert os.listdir(tmp_path) == ["root"]
+
+
+@covers("ZL-819", "ZL-823")
+def test_a_folder_is_emptied_once(tmp_path, monkeypatch):
+    """However often its layer says so: a folder of many files is not read again for each mark."""
+    listed = 0
+    real = os.listdir
+
+    def listdir(path="."):
+        nonlocal listed
+        listed += 1
+        return real(path)
+
+    lower = archive(f("d/a"), f("e/a"))
+    again = [f("d/.wh..wh..opq"), f(".wh.e"), f("d/n"), f("e/n")] * 100
+    Blocking(tmp_path / "root").unpack_layer(lower, TAR)
+    monkeypatch.setattr(os, "listdir", listdir)
+    Blocking(tmp_path / "root").unpack_layer(archive(f("d/0"), f("e/0"), *again), TAR)
+    assert listed <= 4
+    names = {"d": "d 755", "e": "d 755"}
+    assert read_tree(tmp_path / "root") == names | {f"{a}/{b}": "f 644" for a in "de" for b in "0n"}
+
+
+@covers("ZL-815")
+def test_late_links_are_tried_a_few_times_each(tmp_path, monkeypatch):
+    """A chain of them, in the worst order, is no square of its length."""
+    tried = 0
+    real = os.stat
+
+    def counting(path, **more):
+        nonlocal tried
+        tried += 1
+        return real(path, **more)
+
+    monkeypatch.setattr(os, "stat", counting)
+    chain = [h(f"{n:04}", f"{n + 1:04}") for n in range(1000)]
+    with pytest.raises(ArchiveInvalid, match="not in the layer"):
+        Blocking(tmp_path / "a").unpack_layer(archive(*chain), TAR)
+    assert tried < 20_000
+    Blocking(tmp_path / "b").unpack_layer(archive(*chain, f("1000", "1")), TAR)
+    assert (tmp_path / "b" / "0000").stat().st_nlink == 1001
+
+
+@covers("ZL-826")
+def test_an_empty_root_is_as_it_was(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    os.chmod(root, 0o750)
+    os.utime(root, (7, 7))
+    with pytest.raises(ArchiveInvalid):
+        Blocking(root).unpack_layer(archive(d("./", 0o500), f("a"), E(b"0", b"b", size=9999)), TAR)
+    about = root.stat()
+    assert (stat.S_IMODE(about.st_mode), about.st_mtime) == (0o750, 7)
+    assert os.listdir(root) == []

@@ -32,6 +32,7 @@ OPAQUE: Final = b".wh..wh..opq"
 
 _MAX_SEGMENT: Final = 255  # bytes of a name without slashes; more than that no file system has
 _SETID: Final = stat.S_ISUID | stat.S_ISGID
+_TOLD: Final = 10  # entries that were left out; there may be a million
 _PASSES: Final = 8  # over hard links that wait for each other by names that lead through links
 _CAPABILITY: Final = b"security.capability"
 _SPECIAL: Final = {
@@ -59,23 +60,33 @@ class Counts:
     skipped: list[str] = field(default_factory=list)  # the first of the unsafe ones
 
 
-class _Own:
-    """The paths that this layer has made, remembered in few bytes each."""
+class _Paths:
+    """A set of paths, remembered in few bytes each."""
 
     def __init__(self) -> None:
         self._marks: set[bytes] = set()
-        self._above = b""
 
-    def add(self, parent: Folder, name: bytes) -> None:
-        self._marks.add(_mark(parent.below(name)))
-        if parent.path != self._above:
-            self._above = path = parent.path
-            while path and (mark := _mark(path)) not in self._marks:
-                self._marks.add(mark)
-                path = path.rpartition(b"/")[0]
+    def add(self, path: bytes) -> None:
+        self._marks.add(_mark(path))
 
     def __contains__(self, path: bytes) -> bool:
         return _mark(path) in self._marks
+
+
+class _Own:
+    """What this layer has made, and `alone`: folders in which nothing is from below any more."""
+
+    def __init__(self) -> None:
+        self.paths, self.alone = _Paths(), _Paths()
+        self._above = b""
+
+    def add(self, parent: Folder, name: bytes) -> None:
+        self.paths.add(parent.below(name))
+        if parent.path != self._above:
+            self._above = path = parent.path
+            while path and path not in self.paths:
+                self.paths.add(path)
+                path = path.rpartition(b"/")[0]
 
 
 def _mark(path: bytes) -> bytes:
@@ -130,11 +141,7 @@ class Layer:
                 try:
                     self._entry(stream, entry)
                 except UnsafeEntry as error:
-                    if self._how.on_unsafe != "skip":
-                        raise
-                    self.counts.unsafe_skipped += 1
-                    if len(self.counts.skipped) < 10:
-                        self.counts.skipped.append(str(error))
+                    self._skip(error)
             name = b""
             self._link_late()
             self._tree.settle()
@@ -142,6 +149,14 @@ class Layer:
             path = os.path.join(self._place, os.fsdecode(name))
             with translated(path):
                 raise error
+
+    def _skip(self, error: UnsafeEntry) -> None:
+        """Raises it unless such entries are left out."""
+        if self._how.on_unsafe != "skip":
+            raise error
+        self.counts.unsafe_skipped += 1
+        if len(self.counts.skipped) < _TOLD:
+            self.counts.skipped.append(str(error))
 
     # ---- names
 
@@ -307,11 +322,12 @@ class Layer:
                     chain.append(way)
                     way = self._waiting[way]
                 for one in reversed(chain):
-                    above, _, name = one.rpartition(b"/")
-                    parent = self._tree.folder(above, create=False)
-                    # Where something else has taken the place of its folder, it is gone too.
-                    if parent is None or self._link(self._waiting[one], parent, name):
+                    try:
+                        if self._is_linked(one):
+                            del self._waiting[one]
+                    except UnsafeEntry as error:
                         del self._waiting[one]
+                        self._skip(error)
             if not self._waiting:
                 return
         if self._waiting:
@@ -320,6 +336,12 @@ class Layer:
                 f"the hard link {os.fsdecode(way)!r} leads to {os.fsdecode(target)!r}, which is "
                 "not in the layer nor below it"
             )
+
+    def _is_linked(self, way: bytes) -> bool:
+        """Whether a late hard link is done; one whose folder is gone has gone with it."""
+        above, _, name = way.rpartition(b"/")
+        parent = self._tree.folder(above, create=False)
+        return parent is None or self._link(self._waiting[way], parent, name)
 
     def _special(self, stream: Stream, entry: Entry, parent: Folder, name: bytes) -> None:
         self._tree.remove(parent, name)
@@ -354,14 +376,20 @@ class Layer:
         if folder is None or self._own is None:
             return
         if name == OPAQUE:
-            self._tree.remove_others(folder, self._own.__contains__)
-        elif folder.below(hidden) not in self._own:
+            self._hide(folder, self._own)
+        elif folder.below(hidden) not in self._own.paths:
             self._tree.remove(folder, hidden)
         else:
             # The layer has a folder of that name: what is in it from below goes.
             at = self._tree.plain_folder(folder, hidden)
             if at is not None:
-                self._tree.remove_others(at, self._own.__contains__)
+                self._hide(at, self._own)
+
+    def _hide(self, folder: Folder, own: _Own) -> None:
+        """Remove what lower layers have there.  Once is enough: nothing of it comes again."""
+        if folder.path not in own.alone:
+            own.alone.add(folder.path)
+            self._tree.remove_others(folder, own.paths.__contains__)
 
     # ---- attributes
 

@@ -51,12 +51,16 @@ def in_place(root: str) -> Iterator[int]:
             os.mkdir(root, _MODE)
         # The user may name a link.
         descriptor = os.open(root, FOLDER_FLAGS & ~os.O_NOFOLLOW)
+        before = os.fstat(descriptor)
     try:
         yield descriptor
     except BaseException:
         if was_empty:
             with translated(root):
+                if os.fstat(descriptor).st_mode != before.st_mode:
+                    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
                 _remove(descriptor, *map(os.fsencode, os.listdir(descriptor)))
+                os.utime(descriptor, ns=(before.st_atime_ns, before.st_mtime_ns))
         raise
     finally:
         os.close(descriptor)

@@ -28,6 +28,7 @@ _NO_FOLDER: Final = {errno.ENOTDIR, errno.ELOOP}
 _ALL_OURS: Final = 0o700
 _IMPLIED_MODE: Final = 0o755  # of a folder that no entry speaks of
 _MAX_LINKS: Final = 40  # on one way, as in the kernel (path_resolution(7))
+_MAX_STEPS: Final = 1000  # behind links, on one way
 _MAX_OPEN: Final = 128
 _MAX_ALIASES: Final = 4096
 _ENTRY_COST: Final = 200  # bytes of memory that one remembered name takes beside its own
@@ -88,7 +89,7 @@ class Tree:
         self._max_depth, self._budget = max_depth, budget
         self._open: OrderedDict[bytes, int] = OrderedDict()  # by where they really lie
         self._aliases: dict[bytes, bytes] = {}  # ways through links, and where they lead
-        self._links = 0
+        self._links = self._steps = 0  # on this way
         # By inode: a folder of the same name that comes later is another one.
         self._attributes: dict[int, Attributes] = {}
         self._note(os.fstat(root), b"")
@@ -105,7 +106,7 @@ class Tree:
         It stays open until others have taken its place: use it before the next one is asked for.
         Raises UnsafeEntry, LimitExceeded.
         """
-        self._links = 0
+        self._links = self._steps = 0
         return self._folder(path, create=create)
 
     def plain_folder(self, parent: Folder, name: bytes) -> Folder | None:
@@ -193,6 +194,9 @@ class Tree:
             if part in (b"", b"."):
                 continue
             assert at is not None
+            self._steps += 1
+            if self._steps > _MAX_STEPS:
+                self._refuse(parent, name, f"it leads through more than {_MAX_STEPS} folders")
             if part == b"..":
                 if not at.path:
                     self._refuse(parent, name, f"it is a link to {os.fsdecode(target)!r}")
