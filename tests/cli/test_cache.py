@@ -1,5 +1,6 @@
 """``--cache``, the place ``cache:``, and ``wasmhold cache``."""
 
+import asyncio
 import errno
 import os
 import shutil
@@ -9,7 +10,7 @@ import pytest
 
 from tests.cli.program import done, wasmhold
 from tests.wasm.binaries import MODULE
-from wasmhold.client.caches.blob_cache import BlobCache
+from wasmhold.client import BlobCache, Client, Settings
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.limits import MIB
 from wasmhold.testing.covers import covers
@@ -279,3 +280,60 @@ def test_verify(proxy):
     assert "1 were damaged" not in ran.out
     assert str(Digest.of(MODULE)) in ran.err
     assert done("cache", "verify", "--cache", "./c", "--json").json["count"] == 2
+
+
+# ---- who is to blame
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "said"),
+    [
+        (("blob-get", "corrupt:99"), 5, "the content is sha256:"),
+        (("blob-get", "404:99"), 3, "has no blob"),
+        (("manifest-get", "403:99"), 4, "source"),
+    ],
+)
+def test_what_the_registry_did_is_not_the_cache_s_fault(fault, status, said, registry, proxy):
+    with Proxy(registry.host, [fault]) as breaking:
+        place = f"{breaking.host}/demo/app:1"
+        ran = wasmhold("pull", place, "-o", "out.wasm", "--cache", "./c", "--retries", "0")
+        assert ran.status == status, ran.err
+        assert f"source {breaking.host}/demo/app" in ran.err
+        assert said in ran.err
+        assert "warning" not in ran.err
+        assert not Path("out.wasm").exists()
+        assert done("cache", "info", "--cache", "./c", "--json").json["blobs"] == 0
+        breaking.clear()
+        done("pull", place, "-o", "out.wasm", "--cache", "./c")
+    assert Path("out.wasm").read_bytes() == MODULE
+    assert os.listdir("c/tmp") == []
+
+
+def test_a_cache_in_an_object_store(proxy):
+    url = f"file://{Path('objects').absolute()}"
+    Path("objects").mkdir()
+    for number in range(2):
+        since = len(asked(proxy))
+        done("copy", f"{proxy.host}/demo/app:1", f"oci:out{number}:1", "--cache", url)
+        assert ("blob-get" in asked(proxy, since)) == (number == 0)
+    assert done("cache", "info", "--cache", url, "--json").json["blobs"] == 2
+    assert done("cache", "verify", "--cache", url, "--json").json["count"] == 3
+    assert (
+        done("cache", "prune", "--cache", url, "--older-than", "0", "--json").json["deleted"] == []
+    )
+    done("cache", "clear", "--cache", url)
+    assert done("cache", "info", "--cache", url, "--json").json["images"] == 0
+
+
+def test_under_asyncio(proxy):
+    async def work():
+        settings = Settings(cache=BlobCache.memory())
+        async with Client(settings) as client:
+            place = f"{proxy.host}/demo/app:1"
+            await asyncio.gather(*(client.pull(place, f"{number}.wasm") for number in range(8)))
+            return await settings.cache.images()
+
+    (image,) = asyncio.run(work())
+    assert image.reference == f"{proxy.host}/demo/app:1"
+    assert len(proxy.passed("blob-get")) == 1
+    assert {Path(f"{number}.wasm").read_bytes() for number in range(8)} == {MODULE}
