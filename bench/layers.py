@@ -1,6 +1,7 @@
 """Unpacking 100,000 files, and one file of 1 GiB, beside umoci and GNU tar.
 
     python bench/layers.py [--rounds 3] [--files 100000] [--large 1073741824] [--where DIR]
+                           [--programs wasmhold tar]
 
 Each program unpacks the same image from an image layout into a new folder, in turn within one run,
 medians.  tar has the layer's archive itself, and verifies nothing.  CPU is user and system time of
@@ -112,7 +113,7 @@ def write_image(folder: Path, name: str, archive: Iterator[bytes], kind: Compres
     return Image(name, layout, layer)
 
 
-def commands(image: Image, target: Path) -> dict[str, list[str]]:
+def commands(image: Image, target: Path, programs: list[str]) -> dict[str, list[str]]:
     found = {"wasmhold": [*PROGRAM, f"oci:{image.layout}:v1", str(target)]}
     if shutil.which("umoci"):
         found["umoci raw"] = [
@@ -125,7 +126,7 @@ def commands(image: Image, target: Path) -> dict[str, list[str]]:
         ]
         found["umoci"] = ["umoci", "unpack", "--image", f"{image.layout}:v1", str(target)]
     found["tar"] = ["tar", "-xpf", str(image.layer), "-C", str(target)]
-    return found
+    return {name: command for name, command in found.items() if name in programs}
 
 
 def measure(command: list[str], target: Path) -> tuple[float, float, float]:
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--large", type=int, default=1 << 30)
+    parser.add_argument("--programs", nargs="+", default=["wasmhold", "umoci raw", "umoci", "tar"])
     parser.add_argument("--where", default=None, help="a folder on the file system to measure")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=given.where) as name:
@@ -185,7 +187,7 @@ def main() -> None:
         for image in images:
             found: dict[str, list[tuple[float, float, float]]] = collections.defaultdict(list)
             for _ in range(given.rounds):
-                for program, command in commands(image, target).items():
+                for program, command in commands(image, target, given.programs).items():
                     found[program].append(measure(command, target))
             ours = statistics.median(cpu for cpu, _, _ in found["wasmhold"])
             print(f"\n{image.name}", flush=True)
@@ -197,11 +199,10 @@ def main() -> None:
                     f"  {program:<10} CPU {cpu:6.2f} s  wall {wall:6.2f} s  {memory:6.1f} MiB"
                     f"  ours is {ours / cpu:.2f} of it"
                 )
-            if image is images[0]:
-                for program, command in commands(image, target).items():
-                    print(
-                        f"  {program:<10} calls for one file: {calls(command, target, given.files)}"
-                    )
+        few = write_image(folder, "few", files(2000), Compression.NONE)
+        print("\nsystem calls for one file")
+        for program, command in commands(few, target, given.programs).items():
+            print(f"  {program:<10} {calls(command, target, 2000)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -302,7 +302,8 @@ def test_without_atomic_the_root_stays_itself(tmp_path):
 
 @covers("ZL-826")
 def test_what_a_dead_one_left_is_removed(tmp_path):
-    dead, living = (tmp_path / f".wasmhold-{n}.tree" for n in "12")
+    dead, living = (tmp_path / f".wasmhold-{n * 32}.tree" for n in "12")
+    (tmp_path / ".wasmhold-mine.tree").mkdir()
     for one in (dead, living):
         (one / "deep").mkdir(parents=True)
         (one / "deep" / "out").symlink_to("/etc")
@@ -310,7 +311,7 @@ def test_what_a_dead_one_left_is_removed(tmp_path):
     fcntl.flock(held, fcntl.LOCK_EX)
     Blocking(tmp_path / "root").unpack_layer(ONE, TAR)
     os.close(held)
-    assert sorted(os.listdir(tmp_path)) == [living.name, "root"]
+    assert sorted(os.listdir(tmp_path)) == [living.name, ".wasmhold-mine.tree", "root"]
 
 
 def test_a_root_that_cannot_be(tmp_path):

@@ -64,7 +64,9 @@ def unpack(
     how = How(owner=owner, special=special, keep_setid=keep_setid, xattrs=xattrs, force=force)
     wanted = None if platform is None else Platform.parse(platform)
     at = call.place(place)
-    done = run(unpack_place(call.client.opener, at, folder, how, wanted, lambda _: None))
+    opener = call.client.opener
+    # What is told as an event stands in the result, too.
+    done = run(unpack_place(opener, at, folder, how, wanted, lambda _: None, call.progress))
     _say(call, done, str(at), folder, as_json=as_json)
 
 

@@ -42,6 +42,7 @@ async def unpack_place(
     how: How,
     platform: Platform | None = None,
     on_event: OnEvent | None = None,
+    listener: Listener = nobody,
 ) -> UnpackedImage:
     """All layers of an image, as the new or empty folder `folder`.
 
@@ -61,7 +62,9 @@ async def unpack_place(
                 raise ArtifactInvalid(f"{place} has more than {depth} indexes in indexes")
             child = (platform or Platform.host()).choose(manifest, str(place), str(reference))
             found, manifest = await read_manifest(repository, child.digest)
-        unpacker = Unpacker(folder, how, lambda: nullcontext(opener.runtime), None, on_event)
+        unpacker = Unpacker(
+            folder, how, lambda: nullcontext(opener.runtime), None, on_event, listener
+        )
         return UnpackedImage(found, tuple(await unpacker.unpack_image(manifest, repository)))
     finally:
         await repository.aclose()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ from .tree import FOLDER_FLAGS, Budget, Tree
 
 _PREFIX: Final = b".wasmhold-"
 _SUFFIX: Final = b".tree"
+_NAME: Final = re.compile(re.escape(_PREFIX) + rb"[0-9a-f]{32}" + re.escape(_SUFFIX))
 _MODE: Final = 0o755
 _AT_FDCWD: Final = -100  # as in <fcntl.h>: paths are what they are
 _RENAME_EXCHANGE: Final = 2  # as in <linux/fs.h>
@@ -132,7 +134,7 @@ def _exchange(one: bytes, other: bytes) -> None:
 def _sweep(above: int) -> None:
     """Remove what writers that died have left."""
     for name in map(os.fsencode, os.listdir(above)):
-        if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
+        if _NAME.fullmatch(name) is None:
             continue
         with suppress(OSError):
             left = os.open(name, FOLDER_FLAGS, dir_fd=above)

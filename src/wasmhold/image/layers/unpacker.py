@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict, cast
 
 from ...artifact.media_types import IMAGE_CONFIGS
-from ...client.events import nobody
+from ...client.events import Finished, Listener, Side, Started, nobody
 from ...client.places import compression
 from ...client.places.compression import Reader
 from ...client.places.entries import Stream
@@ -84,10 +84,12 @@ class Unpacker:
         running: Callable[[], AbstractContextManager[ClientRuntime]],
         atomic: bool | None = None,
         on_event: OnEvent | None = None,
+        listener: Listener = nobody,
     ) -> None:
         self.root = os.fspath(root)
         self.how = how
-        self._running, self._atomic, self._on_event = running, atomic, on_event
+        self._running, self._atomic = running, atomic
+        self._on_event, self._listener = on_event, listener
 
     async def unpack_layer(
         self,
@@ -138,7 +140,7 @@ class Unpacker:
             async with AsyncExitStack() as held:
                 work = []
                 for layer, one in zip(manifest.layers, wanted, strict=True):
-                    blob = _Blob(blobs, layer, runtime)
+                    blob = _Blob(blobs, layer, runtime, self._listener)
                     held.push_async_callback(blob.aclose)
                     work.append((blob, one))
                 done = await runtime.offload(self._unpack, work, runtime.cancelled)
@@ -153,7 +155,7 @@ class Unpacker:
         diff_ids: Sequence[Digest | None] = [None] * len(manifest.layers)
         of = manifest.config
         if of is not None and of.media_type in IMAGE_CONFIGS and of.size <= MAX_CONFIG:
-            async with aclosing(_Blob(blobs, of, runtime)) as reader:
+            async with aclosing(_Blob(blobs, of, runtime, nobody)) as reader:
                 config = ImageConfig.from_json(await runtime.offload(reader.whole))
             if len(config.diff_ids) != len(manifest.layers):
                 raise ArtifactInvalid(
@@ -266,17 +268,25 @@ class _Wanted:
 class _Blob:
     """Reads a blob where things may block; what breaks goes on from there.  To be closed."""
 
-    def __init__(self, blobs: Opens, descriptor: Descriptor, runtime: ClientRuntime) -> None:
-        self._source = BlobReader(blobs, descriptor, runtime, nobody, lambda: False)
-        self._descriptor, self._runtime = descriptor, runtime
+    def __init__(
+        self, blobs: Opens, descriptor: Descriptor, runtime: ClientRuntime, listener: Listener
+    ) -> None:
+        self._source = BlobReader(blobs, descriptor, runtime, listener, lambda: False)
+        self._descriptor, self._runtime, self._tell = descriptor, runtime, listener
         self._body: Body | None = None
+        self._is_told = False  # that it has come to its end
         self._reader: Reader | None = None
 
     def read(self, size: int, /) -> bytes:
         if self._reader is None:
+            self._tell(Started(Side.SOURCE, self._descriptor))
             self._body = self._runtime.finish(self._source.open(0))
             self._reader = reader_of(self._body, self._runtime)
-        return self._reader.read(size)
+        piece = self._reader.read(size)
+        if not piece and not self._is_told:
+            self._is_told = True
+            self._tell(Finished(Side.SOURCE, self._descriptor))
+        return piece
 
     async def aclose(self) -> None:
         body, self._body = self._body, None
