@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 
 from tests.image.layers.corpus import CASES, Case
 from tests.image.layers.trees import Canary, read_tree
+from wasmhold.image.layers import tree
 from wasmhold.image.layers.blocking import LayerUnpacker
-from wasmhold.oci.errors import UnsafeEntry
+from wasmhold.oci.errors import UnsafeEntry, WasmholdError
 from wasmhold.testing.covers import covers
 
 DOCS = Path(__file__).parents[3] / "docs" / "layers.md"
@@ -81,6 +83,23 @@ def test_over_what_is_there(case, kind, atomic, tmp_path):
         if not atomic and not isinstance(error, AssertionError):
             return canary.check()
         assert read_tree(canary.root) == before
+    canary.check()
+
+
+@covers("ZL-813")
+@pytest.mark.filterwarnings("ignore:a layer of type")
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_with_one_folder_open_at_a_time(case, tmp_path, monkeypatch):
+    """No descriptor is used that has been closed, and none stays open."""
+    monkeypatch.setattr(tree, "_MAX_OPEN", 1)
+    canary = Canary(tmp_path)
+    before = os.listdir("/dev/fd")
+    try:
+        assert unpack(case, canary, canary.root) == expected(case, canary)
+    except WasmholdError as error:
+        assert case.error is not None, error
+        assert isinstance(error, case.error[0])
+    assert len(os.listdir("/dev/fd")) == len(before)
     canary.check()
 
 

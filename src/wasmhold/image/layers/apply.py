@@ -278,7 +278,10 @@ class Layer:
         target = b"/".join(self._parts(entry.link, entry.name))
         if self._link(target, parent, name):
             return
-        self._tree.remove(parent, name)
+        # The search may have closed the folder.
+        again = self._tree.folder(parent.path, create=False)
+        assert again is not None
+        self._tree.remove(again, name)
         way = parent.below(name)
         self._budget.take(way, target)
         self._waiting[way] = target
