@@ -78,6 +78,7 @@ async def pull_application(
         if missing:
             digest, paths = next(iter(missing.items()))
             raise ArtifactInvalid(f"{name} does not hold the content of {paths[0]}, {digest}")
+        await runtime.offload(target.sync, *{path.rpartition("/")[0] for path in application.files})
         await runtime.offload(target.write, LOCK, lock)
     finally:
         target.close()
