@@ -223,6 +223,15 @@ def test_a_folder_that_is_none(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@covers("ZL-850")
+@pytest.mark.parametrize("paths", [None, ["a"], ["a/l.tar"], ["empty", "link", "a"]])
+def test_an_output_that_would_be_packed(paths, site):
+    with pytest.raises(InputError, match="would be packed"):
+        pack_layer(site, paths, output=site / "a" / "l.tar")
+    assert not (site / "a" / "l.tar").exists()
+    pack_layer(site, ["empty"], output=site / "a" / "l.tar")
+
+
 @covers("ZL-803", "ZL-850")
 def test_without_zstd(site, tmp_path, monkeypatch):
     monkeypatch.setattr(compression, "_MODULES", ("no_such_module_of_zstd",))

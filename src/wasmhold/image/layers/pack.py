@@ -68,13 +68,15 @@ async def pack_layer(
             files lie here
 
     Raises FileInvalid for what is missing, changes meanwhile or is no file, folder or link, and
-    for names of whiteouts; InputError for a name that leads out, and other values that are none;
+    for names of whiteouts; InputError for a name that leads out, an output that would be packed
+    itself, and other values that are none;
     MissingExtraError; Denied, OutOfSpace, StoreUnavailable where it cannot be written.
     """
     kind = _checked(compression, level, mtime)
     work = _Work(os.fsencode(root), paths, kind, level, mtime, runtime.cancelled)
     if output is not None:
         path = os.fspath(output)
+        _check_output(path, os.fspath(root), paths)
         async with new_file(path, _MODE, runtime) as write:
             return await runtime.offload(_pack, work, write, path)
     descriptor, path = tempfile.mkstemp(prefix="wasmhold-", suffix=".layer")
@@ -109,6 +111,15 @@ def _checked(given: Compression | str, level: int | None, mtime: int) -> Compres
     if kind is Compression.ZSTD:
         packing.check_zstd()
     return kind
+
+
+def _check_output(output: str, root: str, paths: Sequence[str] | None) -> None:
+    """What is written must not be among what is read.  Raises InputError."""
+    target = os.path.realpath(output)
+    for one in [root] if paths is None else [os.path.join(root, path) for path in paths]:
+        packed = os.path.realpath(one)
+        if os.path.commonpath([packed, target]) == packed:
+            raise InputError(f"the output would be packed with {one}: write it elsewhere", output)
 
 
 def _pack(work: _Work, write: Callable[[bytes], object], path: str) -> PackedLayer:
