@@ -9,7 +9,8 @@ from typing import Final, Self
 from ...oci.limits import MIB
 from ...ports.runtime import ClientRuntime
 from ..sizes import parse_size
-from .disk import DiskCache, DiskContent
+from .disk import DiskCache
+from .folder import DiskContent
 from .format import open_folder
 from .memory import MemoryCache, MemoryContent
 from .methods import CacheMethods
