@@ -72,6 +72,21 @@ def test_a_command_imports_what_it_needs(arguments, most, tmp_path, monkeypatch)
     assert not any(one.startswith(("wasmhold.servers", "wasmhold.stores")) for one in modules)
 
 
+def test_a_command_runs_with_the_collector_of_garbage():
+    code = """
+import gc
+from wasmhold.cli import main
+try:
+    main()
+except SystemExit:
+    print(gc.isenabled(), gc.get_freeze_count() > 1000)
+"""
+    for arguments in (["resolve", "--help"], ["hash", "--help"], ["resolve", "oci:none:1"]):
+        command = [sys.executable, "-c", code, *arguments]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert ran.stdout.splitlines()[-1] == "True True"
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_says_of_a_command_what_it_says_itself(name):
     made = group(COMMANDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Final
 
@@ -49,6 +50,9 @@ def main() -> None:
     if sys.argv[1:] in (["--version"], ["version"]):
         print(f"wasmhold {__version__}")
         return
+    # What a start makes stays until the end: to look for garbage in it took a seventh of the time.
+    # `LazyGroup.get_command` lets it be looked for again.
+    gc.disable()
     from .group import run
 
     sys.exit(run(COMMANDS))

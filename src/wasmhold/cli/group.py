@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Mapping
@@ -34,6 +35,9 @@ class LazyGroup(click.Group):
         module, _, name = found[0].partition(":")
         command = getattr(import_module(f".{module}", __package__), name)
         assert isinstance(command, click.Command)
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
