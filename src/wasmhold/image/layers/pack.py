@@ -81,7 +81,8 @@ async def pack_layer(
             return await runtime.offload(_pack, work, write, path)
     descriptor, path = tempfile.mkstemp(prefix="wasmhold-", suffix=".layer")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        # The last bytes are written as it is closed.
+        with translated(path), os.fdopen(descriptor, "wb") as file:
             return await runtime.offload(_pack, work, file.write, path)
     except BaseException:
         os.unlink(path)

@@ -50,6 +50,10 @@ class Folder(NamedTuple):
         return self.path + b"/" + name if self.path else name
 
 
+def _key(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
 def is_folder(parent: Folder, name: bytes) -> bool:
     """Raises FileNotFoundError."""
     return _is_folder(parent.descriptor, name)
@@ -90,8 +94,8 @@ class Tree:
         self._open: OrderedDict[bytes, int] = OrderedDict()  # by where they really lie
         self._aliases: dict[bytes, bytes] = {}  # ways through links, and where they lead
         self._links = self._steps = 0  # on this way
-        # By inode: a folder of the same name that comes later is another one.
-        self._attributes: dict[int, Attributes] = {}
+        # By device and inode: a folder of the same name that comes later is another one.
+        self._attributes: dict[tuple[int, int], Attributes] = {}
         self._note(os.fstat(root), b"")
 
     def close(self) -> None:
@@ -170,7 +174,7 @@ class Tree:
         self._keep(path, opened)
         found_now = os.fstat(opened)
         if is_new:
-            self._put(found_now.st_ino, Attributes(path, _IMPLIED_MODE, 0, None))
+            self._put(found_now, Attributes(path, _IMPLIED_MODE, 0, None))
         else:
             self._note(found_now, path)
             self._take_rights(opened, found_now.st_mode)
@@ -240,22 +244,23 @@ class Tree:
 
     def _note(self, found: os.stat_result, path: bytes) -> None:
         """What is written into a folder shall not change its time, nor our way into it its mode."""
-        if found.st_ino not in self._attributes:
+        if _key(found) not in self._attributes:
             mode = stat.S_IMODE(found.st_mode)
-            self._put(found.st_ino, Attributes(path, mode, found.st_mtime_ns, None))
+            self._put(found, Attributes(path, mode, found.st_mtime_ns, None))
 
-    def _put(self, inode: int, attributes: Attributes) -> None:
-        if inode not in self._attributes:
+    def _put(self, found: os.stat_result, attributes: Attributes) -> None:
+        key = _key(found)
+        if key not in self._attributes:
             self._budget.take(attributes.path)
-        self._attributes[inode] = attributes
+        self._attributes[key] = attributes
 
     def settle(self) -> None:
         """Give every folder its owner, mode and time, the deepest first."""
-        for inode, (path, mode, mtime_ns, owner) in sorted(
+        for key, (path, mode, mtime_ns, owner) in sorted(
             self._attributes.items(), key=lambda item: item[1].path, reverse=True
         ):
             folder = self.folder(path, create=False)
-            if folder is None or os.fstat(folder.descriptor).st_ino != inode:
+            if folder is None or _key(os.fstat(folder.descriptor)) != key:
                 continue
             if owner is not None:
                 os.fchown(folder.descriptor, *owner)
@@ -271,18 +276,15 @@ class Tree:
         try:
             self._make(parent, name)
         except FileExistsError:
-            found = os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False)
-            if not stat.S_ISDIR(found.st_mode):
+            if not _is_folder(parent.descriptor, name):
                 self.remove(parent, name)
                 self._make(parent, name)
-                found = os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False)
-        else:
-            found = os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False)
-        self._put(found.st_ino, Attributes(parent.below(name), mode, mtime_ns, owner))
+        found = os.stat(name, dir_fd=parent.descriptor, follow_symlinks=False)
+        self._put(found, Attributes(parent.below(name), mode, mtime_ns, owner))
 
     def set_root(self, mode: int, mtime_ns: int, owner: tuple[int, int] | None) -> None:
-        inode = os.fstat(self.root.descriptor).st_ino
-        self._put(inode, Attributes(b"", mode, mtime_ns, owner))
+        found = os.fstat(self.root.descriptor)
+        self._put(found, Attributes(b"", mode, mtime_ns, owner))
 
     def add_file(self, parent: Folder, name: bytes) -> int:
         """A new empty file, open to be written; whatever had the name goes."""
@@ -349,7 +351,7 @@ class Tree:
             os.chmod(name, _ALL_OURS, dir_fd=parent)
             opened = os.open(name, FOLDER_FLAGS, dir_fd=parent)
         found = os.fstat(opened)
-        self._attributes.pop(found.st_ino, None)
+        self._attributes.pop(_key(found), None)
         self._take_rights(opened, found.st_mode)
         return opened, [os.fsencode(one) for one in os.listdir(opened)]
 
