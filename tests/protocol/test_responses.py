@@ -224,6 +224,8 @@ ERRORS = [
     errors.LimitExceeded("entries", 5),
     errors.ForeignLayerError("a/b"),
     errors.MissingExtraError("zstd"),
+    errors.NoWasmLayer("x", "a/b", ()),
+    errors.UnsupportedManifest("x", "a/b"),
     *(kind("x", "y") for kind in INPUTS),
 ]
 NEEDS = {401: b"www-authenticate", 405: b"allow", 429: b"retry-after", 503: b"retry-after"}
