@@ -42,6 +42,7 @@ class Registry(ThreadingHTTPServer):
         self.blobs = {str(Digest.of(content)): content for content in contents}
         self.starts = {digest: [] for digest in self.blobs}
         self.sent = 0  # bytes of blobs
+        self.busy = set()  # the processes that are being sent some
         self.moved = threading.Condition()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -53,8 +54,10 @@ class Registry(ThreadingHTTPServer):
         """Those that were killed have gone away."""
 
     def wait_for(self, sent):
+        """The processes that are being sent bytes when so many have gone out."""
         with self.moved:
             self.moved.wait_for(lambda: self.sent >= sent)
+            return sorted(self.busy)
 
 
 class Answer(BaseHTTPRequestHandler):
@@ -76,7 +79,16 @@ class Answer(BaseHTTPRequestHandler):
         start = int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-"))
         with server.moved:
             server.starts[self._digest].append(start)
-        self._begin(content, start)
+            server.busy.add(self.headers["User-Agent"])
+        try:
+            self._begin(content, start)
+            self._send(content, start)
+        finally:
+            with server.moved:
+                server.busy.discard(self.headers["User-Agent"])
+
+    def _send(self, content, start):
+        server = self.server
         for at in range(start, len(content), PIECE):
             time.sleep(PAUSE_S)
             self.wfile.write(content[at : at + PIECE])
@@ -105,7 +117,7 @@ def pull(folder, host, seed, digests):
     cache = BlobCache.open(folder)
     print("ready", flush=True)
     sys.stdin.readline()
-    with sync.Client(Settings(environ={"HOME": folder}, cache=cache)) as client:
+    with sync.Client(Settings(environ={}, cache=cache, user_agent=seed)) as client:
         for digest in digests:
             found = hashlib.sha256()
             client.blob(f"{host}/demo@{digest}", found.update)
@@ -128,7 +140,7 @@ def trial(processes, blobs, kills, seed):
     contents = [choice.randbytes(choice.randrange(256 << 10, 2 << 20)) for _ in range(blobs)]
     outcome.size = sum(map(len, contents))
     with tempfile.TemporaryDirectory() as folder, Registry(contents) as registry:
-        alive, number = [], 0
+        alive, number = {}, 0
 
         def begin():
             nonlocal number
@@ -136,26 +148,23 @@ def trial(processes, blobs, kills, seed):
             order = [f"{folder}/cache", registry.host, str(number), *registry.blobs]
             command = [sys.executable, "-m", "tests.client.caches.kills", "pull"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-            alive.append(subprocess.Popen([*command, *order], **pipes))
+            alive[str(number)] = subprocess.Popen([*command, *order], **pipes)
+            return alive[str(number)]
 
         for _ in range(processes):
             begin()
-        for process in alive:
+        for process in alive.values():
             process.stdout.readline()
-        for process in alive:
+        for process in alive.values():
             process.stdin.close()
         for at in sorted(choice.randrange(PIECE, outcome.size) for _ in range(kills)):
-            registry.wait_for(at)
-            victim = choice.choice(
-                [process for process in alive if process.poll() is None] or alive
-            )
+            busy = registry.wait_for(at)
+            victim = alive.pop(choice.choice([one for one in busy if one in alive] or [*alive]))
             victim.kill()
-            alive.remove(victim)
             outcome.killed += victim.wait() != 0
             victim.stdout.close()
-            begin()
-            alive[-1].stdin.close()
-        for process in alive:
+            begin().stdin.close()
+        for process in alive.values():
             if process.wait() != 0:
                 outcome.faults.append(f"a process ended with {process.returncode}")
             process.stdout.close()
