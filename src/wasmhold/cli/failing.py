@@ -49,7 +49,7 @@ _AGAIN: Final = "the same command can be given again; it goes on where it stoppe
 _NOT_THERE: Final = "`wasmhold tags NAME` says which tags there are"
 _PLACES: Final = (
     "HOST/NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, "
-    "store:DIR//NAME:TAG are places"
+    "store:DIR//NAME:TAG, cache:HOST/NAME:TAG are places"
 )
 _TYPES: Final = (
     "it may take no such media types: `push --format compat` writes an ordinary image, "

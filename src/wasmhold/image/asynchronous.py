@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from ..client.aio import AsyncioRuntime
+from ..client.caches.port import CacheHandle
 from .connections import Connections
 from .environment import surroundings
-from .options import CacheHandle, Changes, Configuration, Options
+from .options import Changes, Configuration, Options
 from .puller import Puller
 
 

@@ -11,6 +11,7 @@ from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar, Unpack
 
+from ..client.caches.port import CacheHandle
 from ..client.runtime import ThreadRuntime
 from ..oci.descriptor import Descriptor
 from ..ports.runtime import run
@@ -20,7 +21,7 @@ from .environment import surroundings
 from .layer import MAX_IN_MEMORY, LayerFacts, whole
 from .manifests import PulledManifest
 from .moving import Stream as AsyncStream
-from .options import CacheHandle, Changes, Configuration, Options
+from .options import Changes, Configuration, Options
 from .puller import Puller
 from .stats import Stats
 

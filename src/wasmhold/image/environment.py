@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from ..client.caches.blob_cache import BlobCache
 from ..client.caches.config import CacheConfig
+from ..client.caches.port import CacheHandle
 from ..oci.errors import WasmholdError
 from .events import OnEvent, Teller, Warned
-from .options import CacheHandle, Options
+from .options import Options
 
 H = TypeVar("H")
 

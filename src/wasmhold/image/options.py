@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypedDict
 
-from ..client.caches.port import Cache
+from ..client.caches.port import CacheHandle
 from ..client.credentials import Anonymous, Credentials, Given
 from ..client.hosts import DOCKER_HUB
 from ..client.place import PlaceInvalid, is_host
@@ -21,12 +21,6 @@ from .reference import ImageReference
 
 CONNECT_TIMEOUT_S: Final = 30.0
 READ_TIMEOUT_S: Final = 300.0  # of silence; a whole blob may take any time
-
-
-class CacheHandle(Protocol):
-    """A cache as a user holds it: cheap, and without a runtime until it is used."""
-
-    def engine(self, runtime: ClientRuntime) -> Cache: ...
 
 
 class LocalImages(Protocol):

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Self
 
 from ..client.caches.blob_cache import BlobCache
-from ..client.caches.port import InFiles
+from ..client.caches.port import CacheHandle, InFiles
 from ..client.credentials import Auth
 from ..client.platforms import Platform
 from ..oci.descriptor import Descriptor
@@ -19,7 +19,7 @@ from .connections import Connections
 from .events import OnEvent, Teller
 from .manifests import Manifests
 from .moving import Stream
-from .options import CacheHandle, Changes, Configuration, as_platform
+from .options import Changes, Configuration, as_platform
 from .policy import PullPolicy, Source, SourcePolicy
 from .reference import ImageReference
 from .stats import Stats

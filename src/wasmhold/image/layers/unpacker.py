@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypedDict, cast
 
 from ...artifact.media_types import IMAGE_CONFIGS
+from ...client.caches.port import CacheHandle
 from ...client.events import Finished, Listener, Side, Started, nobody
 from ...client.places import compression
 from ...client.places.compression import Reader
@@ -32,7 +33,6 @@ from ...ports.body import Body
 from ...ports.runtime import ClientRuntime
 from ..config import MAX_CONFIG, ImageConfig
 from ..events import OnEvent, Teller, Warned
-from ..options import CacheHandle
 from . import staging
 from .apply import Counts, Layer
 from .kinds import Compression, is_foreign_layer
