@@ -16,11 +16,12 @@ from wasmhold.oci.errors import (
     Unauthorized,
 )
 from wasmhold.ports.actor import ANYBODY
-from wasmhold.ports.body import BytesBody
+from wasmhold.ports.body import PIECE, BytesBody
 from wasmhold.protocol import Response
 from wasmhold.protocol import operations as op
 from wasmhold.registry import Registry
 from wasmhold.servers.access_log import FORMATS, AccessLog, Line
+from wasmhold.servers.answer import Answer
 from wasmhold.servers.asgi import AsyncioRuntime, Edge, SystemRandomness
 from wasmhold.servers.request_body import RequestBody
 from wasmhold.stores.memory import MemoryStore
@@ -194,12 +195,28 @@ def test_bodies_are_sent_whole_and_ended(stream):
     assert not getattr(stream, "is_open", False)
 
 
+@pytest.mark.parametrize(("size", "messages"), [(PIECE, 1), (PIECE + 1, 3), (None, 4)])
+def test_a_short_body_is_one_message(size, messages):
+    """What fits into the server's queue makes nobody wait, however many chunks it has."""
+    chunks = [b"x" * 100, b"x" * 100, b"x" * ((size or PIECE) - 200)]
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Answer(Response(200, [], Streamed(size, *chunks)), send, 30).send())
+    assert len(sent[1:]) == messages
+    assert b"".join(message["body"] for message in sent[1:]) == b"".join(chunks)
+
+
 @covers("BR-070")
-def test_a_body_that_breaks_before_its_first_byte_has_an_answer(caplog):
+@pytest.mark.parametrize("first", [(), (b"he",)])
+def test_a_body_that_breaks_before_its_first_byte_is_sent_has_an_answer(first, caplog):
     class Broken(Streamed):
         async def __aiter__(self):
+            for chunk in first:
+                yield chunk
             raise StoreUnavailable("/secret/path")
-            yield b""
 
     made = application()
 

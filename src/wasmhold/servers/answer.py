@@ -44,26 +44,31 @@ class Answer:
     async def send(self) -> None:
         """Raises ConnectionAbortedError when the reader is too slow; what the body raises."""
         body = self._response.body
-        if body is None or (isinstance(body, BytesBody) and len(body.content) <= PIECE):
-            # The short way for short answers: they fit into the server's queue, so nothing waits.
-            content = b"" if body is None else body.content
-            self.sent = len(content)
-            await self._head(self._response)
-            await self._send({"type": "http.response.body", "body": content, "more_body": False})
+        if body is None:
+            await self._whole(b"")
+            return
+        if isinstance(body, BytesBody) and len(body.content) <= PIECE:
+            await self._whole(body.content)
             return
         try:
             chunks: AsyncIterator[bytes | bytearray]
             chunks = aiter(body) if body.file is None else file_pieces(body.file)
             # The first bytes come before the head: what fails until then has its own answer.
             try:
-                chunk = await anext(chunks, b"")
+                if body.size is not None and body.size <= PIECE:
+                    chunk: bytes | bytearray = b"".join([chunk async for chunk in chunks])
+                else:
+                    chunk = await anext(chunks, b"")
             except Exception:
                 _LOG.exception("a body broke before its first byte")
                 self._response = write_error(Unexpected())
                 self.status = self._response.status
                 await self.send()
                 return
-            await self._head(self._response)
+            if len(chunk) == body.size:
+                await self._whole(chunk)
+                return
+            await self._head()
             while chunk:
                 self.sent += len(chunk)
                 await self._piece(chunk, more=self.sent != body.size)
@@ -75,13 +80,17 @@ class Answer:
         finally:
             await body.aclose()
 
-    async def _head(self, response: Response) -> None:
-        fields = [*response.fields, self._id]
+    async def _whole(self, content: bytes | bytearray) -> None:
+        """A body in one message: it fits into the server's queue, so nothing waits."""
+        self.sent = len(content)
+        await self._head()
+        await self._send({"type": "http.response.body", "body": content, "more_body": False})
+
+    async def _head(self) -> None:
+        fields = [*self._response.fields, self._id]
         if self.is_last:
             fields.append((b"connection", b"close"))
-        await self._send(
-            {"type": "http.response.start", "status": response.status, "headers": fields}
-        )
+        await self._send({"type": "http.response.start", "status": self.status, "headers": fields})
 
     async def _piece(self, chunk: bytes | bytearray, *, more: bool) -> None:
         message = {"type": "http.response.body", "body": chunk, "more_body": more}

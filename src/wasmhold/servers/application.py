@@ -58,16 +58,18 @@ def _nobody(address: str) -> Actor:
 
 
 class _Half:
-    """The first half of a body, then a cut."""
+    """The first half of a body, then a cut.
 
-    file = None
+    It tells no size, or a short one would be waited for before anything is sent.
+    """
+
+    file = size = None
 
     def __init__(self, body: Body) -> None:
-        self.size = body.size
         self._body = body
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        room = (self.size or 0) // 2
+        room = (self._body.size or 0) // 2
         async for chunk in self._body:
             yield chunk[:room]
             room -= len(chunk)
