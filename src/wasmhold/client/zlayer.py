@@ -30,12 +30,12 @@ from ..oci.manifest import parse_manifest
 from ..oci.reference import parse_name, parse_tag
 from ..ports.body import Body
 from ..ports.repository import Repository
-from ..ports.runtime import ClientRuntime
+from ..ports.runtime import ClientRuntime, obtained
 from ..ports.store import StoredManifest
 from .copy import copy
 from .events import Side
 from .failure import CopyFailed
-from .places.files import FileBody, Folder
+from .places.files import FileBody, Folder, let_go
 from .places.read_only import ReadOnly
 from .verify import read_back
 
@@ -111,10 +111,16 @@ class ZlayerImage(ReadOnly):
         return await self._runtime.offload(self._folder.size, blob_name(digest))
 
     async def blob_open(self, digest: Digest, start: int = 0) -> Body:
-        name = blob_name(digest)
-        descriptor = await self._runtime.offload(self._folder.open, name)
-        if descriptor is None:
+        body = await obtained(self._runtime, lambda: self._body(digest, start), let_go)
+        if body is None:
             raise BlobUnknown(self.place, str(digest))
+        return body
+
+    def _body(self, digest: Digest, start: int) -> FileBody | None:
+        name = blob_name(digest)
+        descriptor = self._folder.open(name)
+        if descriptor is None:
+            return None
         path = f"{self._folder.path}/{name}"
         return FileBody(descriptor, start, None, path, self._runtime)
 

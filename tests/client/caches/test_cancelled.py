@@ -1,11 +1,10 @@
 """Who is cancelled while a thread works for it never gets what that gave: nothing stays locked or open."""
 
 import asyncio
-import os
 
 import pytest
 
-from wasmhold.client.aio import AsyncioRuntime
+from tests.client.losing import Losing, open_files
 from wasmhold.client.caches.blob_cache import BlobCache
 from wasmhold.client.caches.shared import ObjectCache
 from wasmhold.client.caches.shared_config import ObjectCacheConfig
@@ -21,23 +20,6 @@ CACHES = {
     "disk": BlobCache.open,
     "shared": lambda folder: ObjectCache(ObjectCacheConfig(f"file://{folder}")),
 }
-
-
-class Losing(AsyncioRuntime):
-    """The `number`-th result of a thread is lost, since its task is cancelled by then."""
-
-    number = -1
-
-    async def offload(self, function, /, *arguments):
-        found = await super().offload(function, *arguments)
-        self.number -= 1
-        if self.number == 0:
-            raise asyncio.CancelledError
-        return found
-
-
-def open_files():
-    return len(os.listdir("/proc/self/fd"))
 
 
 async def put(cache):

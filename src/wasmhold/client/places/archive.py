@@ -23,7 +23,6 @@ from ...oci.descriptor import Descriptor
 from ...oci.digest import Digest
 from ...oci.errors import ContentDamaged, DigestInvalid, StoreUnavailable
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, Naming, blob_name
-from ...ports.body import Body
 from ...ports.repository import BlobSource
 from ...ports.runtime import Runtime
 from ..verify import pour
@@ -207,7 +206,7 @@ class ArchiveContent:
     def read(self, digest: Digest, limit: int) -> bytes | None:
         return self._small(blob_name(digest), limit)
 
-    def body(self, digest: Digest, start: int) -> Body | None:
+    def body(self, digest: Digest, start: int) -> FileBody | None:
         region = self._opened().get(blob_name(digest))
         if region is None:
             return None

@@ -85,9 +85,18 @@ class FileBody:
         return piece
 
     async def aclose(self) -> None:
+        self.close()
+
+    def close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
+
+
+def let_go(body: FileBody | None) -> None:
+    """Of whoever did not get it (`ports.runtime.obtained`)."""
+    if body is not None:
+        body.close()
 
 
 class Folder:

@@ -40,9 +40,10 @@ from ...oci.layout import (
 from ...oci.manifest import Manifest, parse_manifest
 from ...ports.body import Body
 from ...ports.repository import BlobSource, Repository
-from ...ports.runtime import Runtime
+from ...ports.runtime import Runtime, obtained
 from ...ports.store import StoredManifest
 from ..verify import checked, read_back
+from .files import FileBody, let_go
 
 Change = Callable[[LayoutIndex], LayoutIndex]
 
@@ -64,7 +65,7 @@ class Content(Protocol):
         """A blob that should be small.  Raises ContentDamaged when it has more than `limit`."""
         ...
 
-    def body(self, digest: Digest, start: int) -> Body | None: ...
+    def body(self, digest: Digest, start: int) -> FileBody | None: ...
 
     async def put_blob(self, descriptor: Descriptor, source: BlobSource) -> None: ...
 
@@ -146,7 +147,7 @@ class IndexedRepository:
         return await self._runtime.offload(self.content.size, digest)
 
     async def blob_open(self, digest: Digest, start: int = 0) -> Body:
-        body = await self._runtime.offload(self.content.body, digest, start)
+        body = await obtained(self._runtime, lambda: self.content.body(digest, start), let_go)
         if body is None:
             raise BlobUnknown(self.place, str(digest))
         return body

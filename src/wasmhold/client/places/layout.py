@@ -17,7 +17,6 @@ from ...oci.descriptor import Descriptor
 from ...oci.digest import HEX_LENGTH, Digest
 from ...oci.errors import ContentDamaged
 from ...oci.layout import INDEX_FILE, LAYOUT, LAYOUT_FILE, LayoutIndex, Naming, blob_name
-from ...ports.body import Body
 from ...ports.repository import BlobSource
 from ...ports.runtime import Runtime, obtained
 from ..verify import pour
@@ -56,7 +55,7 @@ class FolderContent:
     def read(self, digest: Digest, limit: int) -> bytes | None:
         return self._folder.read(blob_name(digest), limit)
 
-    def body(self, digest: Digest, start: int) -> Body | None:
+    def body(self, digest: Digest, start: int) -> FileBody | None:
         name = blob_name(digest)
         descriptor = self._folder.open(name)
         if descriptor is None:
