@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from .errors import AmbiguousReference, ImageNotFound, UnsupportedManifest
     from .inspection import ImageInspection
     from .layer import Layer, PulledImage
+    from .layers.asynchronous import LayerUnpacker, pack_layer
+    from .layers.kinds import Compression, is_foreign_layer, is_layer, is_windows_layer
+    from .layers.options import LayerLimits
+    from .layers.pack import PackedLayer
+    from .layers.unpacker import Unpacked
     from .manifests import PulledManifest
     from .policy import PullPolicy, Source, SourcePolicy
     from .push_errors import PushError
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 _PLACES: Final = {
     "AmbiguousReference": "errors",
     "ArtifactLayer": "pushing",
+    "Compression": "layers.kinds",
     "ImageConfig": "config",
     "ImageHealthcheck": "config",
     "ImageInspection": "inspection",
@@ -32,6 +38,9 @@ _PLACES: Final = {
     "ImagePuller": "asynchronous",
     "ImageReference": "reference",
     "Layer": "layer",
+    "LayerLimits": "layers.options",
+    "LayerUnpacker": "layers.asynchronous",
+    "PackedLayer": "layers.pack",
     "PullPolicy": "policy",
     "PulledImage": "layer",
     "PulledManifest": "manifests",
@@ -40,14 +49,20 @@ _PLACES: Final = {
     "Source": "policy",
     "SourcePolicy": "policy",
     "Stats": "stats",
+    "Unpacked": "layers.unpacker",
     "UnsupportedManifest": "errors",
     "fetch_archive": "archives",
+    "is_foreign_layer": "layers.kinds",
+    "is_layer": "layers.kinds",
     "is_mutable_tag": "reference",
+    "is_windows_layer": "layers.kinds",
+    "pack_layer": "layers.asynchronous",
 }
 
 __all__ = [
     "AmbiguousReference",
     "ArtifactLayer",
+    "Compression",
     "ImageConfig",
     "ImageHealthcheck",
     "ImageInspection",
@@ -55,6 +70,9 @@ __all__ = [
     "ImagePuller",
     "ImageReference",
     "Layer",
+    "LayerLimits",
+    "LayerUnpacker",
+    "PackedLayer",
     "PullPolicy",
     "PulledImage",
     "PulledManifest",
@@ -63,9 +81,14 @@ __all__ = [
     "Source",
     "SourcePolicy",
     "Stats",
+    "Unpacked",
     "UnsupportedManifest",
     "fetch_archive",
+    "is_foreign_layer",
+    "is_layer",
     "is_mutable_tag",
+    "is_windows_layer",
+    "pack_layer",
 ]
 
 
