@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.image.layers.corpus import CASES, Case
 from tests.image.layers.trees import Canary, read_tree
+from tests.image.layers.users import as_nobody
+from wasmhold.client.places import compression
 from wasmhold.image.layers import tree
 from wasmhold.image.layers.blocking import LayerUnpacker
 from wasmhold.oci.errors import UnsafeEntry, WasmholdError
@@ -17,6 +20,7 @@ from wasmhold.testing.covers import covers
 
 DOCS = Path(__file__).parents[3] / "docs" / "layers.md"
 IDS = [case.id for case in CASES]
+CLOSED = "no rights at all"  # the tree of which root alone can read
 
 
 def unpack(case: Case, canary: Canary, root: Path, **more) -> dict[str, str]:
@@ -118,6 +122,30 @@ def test_what_is_unsafe_may_be_skipped(case, tmp_path):
         assert case.error[0] is UnsafeEntry
         assert any(case.error[1] in event.text for event in told)
     canary.check()
+
+
+@covers("ZL-813", "ZL-822")
+@pytest.mark.filterwarnings("ignore:a layer of type")
+def test_without_the_rights_of_root():
+    compression.check_zstd()  # what is imported later may lie where nobody may read
+    cases = [case for case in CASES if case.id != CLOSED]
+    with tempfile.TemporaryDirectory() as base:
+        os.chmod(base, 0o777)
+
+        def work() -> None:
+            for number, case in enumerate(cases):
+                folder = Path(base) / str(number)
+                folder.mkdir()
+                canary = Canary(folder)
+                try:
+                    assert unpack(case, canary, canary.root) == expected(case, canary), case.id
+                except WasmholdError as error:
+                    assert case.error is not None, (case.id, error)
+                    assert isinstance(error, case.error[0]), (case.id, error)
+                    assert not canary.root.exists(), case.id
+                canary.check()
+
+        as_nobody(work)
 
 
 def test_ids_are_unique_and_appendix_g_is_here():

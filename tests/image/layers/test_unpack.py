@@ -20,6 +20,7 @@ from tests.image.layers.archives import E, archive, d, f, h, ln
 from tests.image.layers.corpus import GZIP, TAR, ZSTD, pax_sparse_1, zstd
 from tests.image.layers.layouts import image, parsed
 from tests.image.layers.trees import Canary, read_tree
+from tests.image.layers.users import as_nobody
 from wasmhold import BlobCache, Compression, LayerUnpacker, is_foreign_layer, is_layer
 from wasmhold.client.places import compression
 from wasmhold.client.places.memory import MemoryRepository
@@ -621,27 +622,6 @@ def test_a_file_system_that_fails(after, tmp_path, monkeypatch):
 
 
 # ---- without rights
-
-
-def as_nobody(work) -> None:
-    """Run `work` as a user who is not root, in a process of its own."""
-    if os.geteuid() != 0:
-        work()
-        return
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.setgroups([])
-            os.setresgid(65534, 65534, 65534)
-            os.setresuid(65534, 65534, 65534)
-            work()
-            status = 0
-        except BaseException as error:
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 CLOSED = archive(
