@@ -16,12 +16,15 @@ from wasmhold.testing.covers import covers
 
 HARM = "a whiteout of what holds the root"  # the one archive by which umoci 0.4.7 does some
 
+# umoci tries to write all of a hole, to the end of the disk or of our patience.
+GIVEN = [case for case in CASES if case.id != "a huge hole"]
+
 pytestmark = [pytest.mark.peer, needs("umoci")]
 
 
 @covers("ZL-813", "ZL-818", "ZL-819", "ZL-820")
 @pytest.mark.filterwarnings("ignore:a layer of type")
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", GIVEN, ids=lambda case: case.id)
 def test_umoci_makes_the_same(case, tmp_path):
     theirs, ours = Canary(tmp_path / "theirs"), Canary(tmp_path / "ours")
     outside = str(theirs.outside).encode()
