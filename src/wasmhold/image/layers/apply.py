@@ -316,6 +316,7 @@ class Layer:
         """Hard links that came before what they link to, also where that is such a link itself."""
         for _ in range(_PASSES):
             seen: set[bytes] = set()
+            before = len(self._waiting)
             for first in list(self._waiting):
                 # Down to what waits for nobody, and back; a circle ends where it began.
                 chain: list[bytes] = []
@@ -331,8 +332,8 @@ class Layer:
                     except UnsafeEntry as error:
                         del self._waiting[one]
                         self._skip(error)
-            if not self._waiting:
-                return
+            if len(self._waiting) == before:
+                break  # the next one would find what this one has found
         if self._waiting:
             way, target = next(iter(self._waiting.items()))
             raise ArchiveInvalid(
