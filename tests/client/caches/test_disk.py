@@ -647,6 +647,37 @@ def test_a_full_disk_gives_back_what_was_begun(tmp_path):
     run(work())
 
 
+def test_a_disk_that_is_smaller_than_the_limit(tmp_path):
+    """What was used longest ago goes, as much as the new blob needs, and its source is read once."""
+    room = [2500]
+
+    def write(descriptor, content):
+        kept = sum(path.stat().st_size for path in (tmp_path / "c").rglob("*") if path.is_file())
+        if kept + len(content) > room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, content)
+
+    async def work():
+        runtime = Clock()
+        cache = BlobCache.open(tmp_path / "c").engine(runtime)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "write", write)
+            for number in range(5):
+                runtime.time_s += 100
+                source = Source(bytes([number]) * 700)
+                await cache.blob_put(descriptor_of(bytes([number]) * 700), source)
+                assert len(source.opened) == 1
+            with pytest.raises(OutOfSpace):
+                await keep(cache, b"x" * 2600)
+        return {kept.digest async for kept in cache.blobs()}
+
+    real = os.write
+    assert run(work()) == set()
+    room[0] = 10_000
+    run(keep(opened(tmp_path / "c"), b"x" * 2600))
+    assert os.listdir(tmp_path / "c" / "tmp") == []
+
+
 def test_wrong_bytes_leave_nothing(tmp_path):
     async def work():
         cache = opened(tmp_path / "c")

@@ -32,6 +32,7 @@ from ...oci.errors import (
     ContentDamaged,
     DigestMismatch,
     ManifestInvalid,
+    OutOfSpace,
     SizeInvalid,
 )
 from ...oci.limits import MIB
@@ -202,7 +203,26 @@ class DiskCache:
             if running.hexdigest() != descriptor.digest.encoded:
                 raise DigestMismatch(str(descriptor.digest), running.hexdigest())
             return
-        await pour(source, descriptor, self._runtime, part.write, (running, part.size))
+
+        def write(chunk: bytes) -> None:
+            self._write(part, descriptor, chunk)
+
+        await pour(source, descriptor, self._runtime, write, (running, part.size))
+
+    def _write(self, part: Part, descriptor: Descriptor, chunk: bytes) -> None:
+        try:
+            try:
+                part.write(chunk)
+            except OutOfSpace:
+                # The limit may be more than the disk has: what is old goes then.
+                left = descriptor.size - part.size
+                if not self._content.give_back(left, descriptor.digest):
+                    raise
+                part.seek(part.size)
+                part.write(chunk)
+        except BaseException:
+            part.drop()  # others need the room
+            raise
 
     async def blob_delete(self, digest: Digest) -> None:
         await self._runtime.offload(self._content.remove, blob_name(digest))

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 from ...oci.digest import HEX_LENGTH, Digest
-from ...oci.errors import ContentDamaged, DigestInvalid, StoreUnavailable, WasmholdError
+from ...oci.errors import ContentDamaged, DigestInvalid, OutOfSpace, StoreUnavailable, WasmholdError
 from ...oci.limits import MIB
 from ..places.files import Folder, translated, try_lock
 from .format import prepare
@@ -33,6 +33,7 @@ _SHARE: Final = 64  # the part of the limit that a process writes without lookin
 _MAX_KNOWN: Final = 10_000  # files that a process remembers as right
 
 Identity = tuple[int, int, int, int, int]
+_Used = tuple[bool, float, str, Kept]  # whether it is a manifest, when it was used, its file
 
 
 class DiskContent:
@@ -138,28 +139,42 @@ class DiskContent:
 
     def _make_room(self, limit: int, spared: Digest) -> int:
         """Bytes that are there afterwards."""
-        found = sorted(
+        found = self._by_use()
+        total = sum(kept.size for *_, kept in found)
+        if total <= limit:
+            return total
+        return total - self._evict(found, total - limit * _LOW, spared)
+
+    def give_back(self, size: int, spared: Digest) -> bool:
+        """The disk is full: let so many bytes go, whatever the limit; False where none went."""
+        with self._lock:
+            self._total = None
+            return self._evict(self._by_use(), size, spared) > 0
+
+    def _by_use(self) -> list[_Used]:
+        """Blobs, then manifests, each with what was used longest ago first."""
+        return sorted(
             (kind == MANIFESTS, kept.used_s, name, kept)
             for kind in (BLOBS, MANIFESTS)
             for name, kept in self.listed(kind)
         )
-        total = sum(kept.size for *_, kept in found)
-        if total <= limit:
-            return total
-        lost = set()
+
+    def _evict(self, found: list[_Used], enough: float, spared: Digest) -> int:
+        """Bytes that went, `enough` of them where that can be."""
+        freed, lost = 0, set()
         with self.writing() as folder, _alone(folder) as is_ours:
             for is_manifest, _, name, kept in found:
-                if not is_ours or total <= limit * _LOW:
+                if not is_ours or freed >= enough:
                     break
                 if kept.digest != spared and _remove_unused(folder, name):
-                    total -= kept.size
+                    freed += kept.size
                     if is_manifest:
                         lost.add(kept.digest)
         if lost:
             for record in self.records(""):
                 if record.top.digest in lost:
                     self.remove(record_path(record.key))
-        return total
+        return freed
 
     # ---- records
 
@@ -223,6 +238,9 @@ def _alone(folder: Folder) -> Iterator[bool]:
     except ContentDamaged:  # what has its name is no file: the next one makes room
         folder.unlink(_LOCK)
         yield False
+        return
+    except OutOfSpace:  # that is why room is made: better twice than never
+        yield True
         return
     try:
         yield try_lock(descriptor)

@@ -49,12 +49,9 @@ class Part:
         self.size = size
 
     def write(self, chunk: bytes) -> None:
-        try:
-            with translated(self._folder.path):
-                write_all(self.descriptor, chunk)
-        except BaseException:
-            self.drop()  # a full disk needs the room
-            raise
+        """All of it, or nothing that counts: `seek` to `size` before the next try."""
+        with translated(self._folder.path):
+            write_all(self.descriptor, chunk)
         self.size += len(chunk)
 
     def drop(self) -> None:
