@@ -138,6 +138,36 @@ def test_a_pull_goes_on_when_the_cache_becomes_something_else(hub: Hub, tmp_path
     assert sorted(os.listdir(tmp_path / "cache")) == ["CACHEDIR.TAG", "mine"]
 
 
+class Forgetful:
+    """A cache from which others remove each blob again, `times` times, before it is opened."""
+
+    def __init__(self, times):
+        self._times, self._cache = times, BlobCache.memory()
+
+    def engine(self, runtime):
+        self._engine = self._cache.engine(runtime)
+        return self
+
+    async def blob_open(self, digest, start=0):
+        if self._times:
+            self._times -= 1
+            await self._engine.blob_delete(digest)
+        return await self._engine.blob_open(digest, start)
+
+    def __getattr__(self, name):
+        return getattr(self._engine, name)
+
+
+@covers("ZL-537")
+def test_a_cache_that_others_clear_meanwhile(hub: Hub):
+    hub.image("cleared")
+    with ImagePuller(Forgetful(4)) as puller:
+        _, layers = puller.pull(f"{hub.host}/cleared:v1")
+        hub.asked()
+        assert layers[0].read() == CONTENTS[0]
+        assert hub.asked() == ["GET blobs"] * 4
+
+
 @pytest.mark.parametrize("fetched", ["1" + "0" * 400, "1e999", "-1e300", "true", "1e12"])
 def test_a_record_of_no_time_is_none(fetched):
     top = {"mediaType": "a/b", "digest": str(Digest.of(b"")), "size": 0}
