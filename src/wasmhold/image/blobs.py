@@ -6,7 +6,7 @@ The cache's `blob_put` is the single flight: of all who want a blob at one time,
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from ..client.events import nobody
@@ -32,6 +32,7 @@ from .policy import Source, blob_order
 from .tiers import CacheTier, LocalTier
 
 _OCTETS = "application/octet-stream"
+_TRIES = 5  # to open what is cached, while others remove things there
 _HERE = (Source.LOCAL, Source.CACHE)  # where nothing is moved from
 
 
@@ -108,11 +109,11 @@ class Blobs:
 
     async def open(self, call: Call, descriptor: Descriptor) -> Stream:
         """Its bytes, verified when they have been read to the end.  Raises as `fetch`."""
-        try:
-            return await self._opened(call, descriptor)
-        except _Lost:
+        for _ in range(_TRIES - 1):
             # It was damaged, or room was needed: from farther away, then.
-            return await self._opened(call, descriptor)
+            with suppress(_Lost):
+                return await self._opened(call, descriptor)
+        return await self._opened(call, descriptor)
 
     async def _opened(self, call: Call, descriptor: Descriptor) -> Stream:
         async with AsyncExitStack() as held:
