@@ -21,6 +21,7 @@ from tests.image.test_foreign import base, mirror, put
 from wasmhold.cli.progress import Progress
 from wasmhold.client.caches.blob_cache import BlobCache
 from wasmhold.client.caches.blocking import BlockingCache
+from wasmhold.client.caches.folder import DiskContent
 from wasmhold.client.caches.records import parse_record
 from wasmhold.client.caches.shared_config import ObjectCacheConfig
 from wasmhold.client.events import Failed, Side
@@ -166,6 +167,22 @@ def test_a_cache_that_others_clear_meanwhile(hub: Hub):
         hub.asked()
         assert layers[0].read() == CONTENTS[0]
         assert hub.asked() == ["GET blobs"] * 4
+
+
+def test_what_others_remove_while_it_is_verified_is_not_damaged(tmp_path, monkeypatch):
+    cache = BlockingCache(BlobCache.open(tmp_path / "cache"))
+    digests = [cache.put(content) for content in CONTENTS]
+    listed = DiskContent.listed
+
+    def then_cleared(content, kind):
+        found = listed(content, kind)
+        for digest in digests[:2]:
+            (tmp_path / "cache" / "blobs" / "sha256" / digest.encoded).unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(DiskContent, "listed", then_cleared)
+    checked = cache.verify()
+    assert (checked.count, checked.damaged) == (1, ())
 
 
 @pytest.mark.parametrize("fetched", ["1" + "0" * 400, "1e999", "-1e300", "true", "1e12"])

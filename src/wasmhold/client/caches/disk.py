@@ -238,13 +238,20 @@ class DiskCache:
         found = []
         self._content.forget()
         for name, kept in await self._runtime.offload(self._content.listed, BLOBS):
+            if not self._is_there(name):
+                continue
             descriptor = await self._open_right(name, kept.digest)
             if descriptor is not None:
                 os.close(descriptor)
             found.append((kept, descriptor is not None))
-        async for kept in self.manifests():
-            found.append((kept, await self.manifest_get(kept.digest) is not None))
+        for name, kept in await self._runtime.offload(self._content.listed, MANIFESTS):
+            if self._is_there(name):
+                found.append((kept, await self.manifest_get(kept.digest) is not None))
         return found
+
+    def _is_there(self, name: str) -> bool:
+        """What others have removed since it was listed is not damaged."""
+        return os.path.lexists(f"{self.place}/{name}")
 
     async def clear(self) -> None:
         await self._runtime.offload(self._content.clear)
