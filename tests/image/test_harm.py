@@ -7,8 +7,10 @@ import io
 import json
 import os
 import shutil
+import socket
 import stat
 import tarfile
+import traceback
 from contextlib import aclosing
 from types import SimpleNamespace
 
@@ -16,7 +18,8 @@ import pytest
 
 from tests.cli.program import wasmhold
 from tests.client.docker_archives import config_of, layer, manifest_json, packed
-from tests.image.hub import CONTENTS, Hub, hub, index_of
+from tests.client.recording import Says, recording
+from tests.image.hub import CONTENTS, LAYER, Hub, hub, index_of
 from tests.image.test_foreign import base, mirror, put
 from wasmhold.cli.progress import Progress
 from wasmhold.client.caches.blob_cache import BlobCache
@@ -24,19 +27,25 @@ from wasmhold.client.caches.blocking import BlockingCache
 from wasmhold.client.caches.folder import DiskContent
 from wasmhold.client.caches.records import parse_record
 from wasmhold.client.caches.shared_config import ObjectCacheConfig
+from wasmhold.client.credentials import Bearer
 from wasmhold.client.events import Failed, Side
 from wasmhold.client.place import PlaceInvalid
 from wasmhold.client.places.docker import open_docker_archive
 from wasmhold.client.places.tar import find_members
 from wasmhold.client.runtime import ThreadRuntime
+from wasmhold.client.settings import Settings
 from wasmhold.image import Source
 from wasmhold.image.blocking import ImagePuller
 from wasmhold.image.events import Warned
 from wasmhold.image.layers import staging
+from wasmhold.image.layers.apply import Layer
+from wasmhold.image.layers.blocking import LayerUnpacker
 from wasmhold.oci import limits
 from wasmhold.oci.descriptor import Descriptor
 from wasmhold.oci.digest import Digest
 from wasmhold.oci.errors import (
+    ArchiveInvalid,
+    AuthFailed,
     ContentDamaged,
     LimitExceeded,
     StoreUnavailable,
@@ -44,7 +53,7 @@ from wasmhold.oci.errors import (
     WasmholdError,
 )
 from wasmhold.ports.runtime import run
-from wasmhold.sync import LocalRegistry, import_image
+from wasmhold.sync import LocalRegistry, fetch_archive, import_image
 from wasmhold.testing.covers import covers
 from wasmhold.testing.repository_suite import named
 
@@ -310,6 +319,51 @@ def test_indexes_of_an_archive_lead_to_so_many_manifests(tmp_path, monkeypatch):
     local = LocalRegistry(tmp_path / "local")
     with pytest.raises(LimitExceeded, match="20 manifests in indexes"):
         import_image(local, tmp_path / "a.tar")
+
+
+def test_links_that_nothing_resolves_are_looked_for_once_more(tmp_path, monkeypatch):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for number in range(10):
+            info = tarfile.TarInfo(f"link{number}")
+            info.type, info.linkname = tarfile.LNKTYPE, f"nothing{number}"
+            archive.addfile(info)
+    tried = []
+    link = Layer._link
+    monkeypatch.setattr(Layer, "_link", lambda *args: tried.append(args[1]) or link(*args))
+    with pytest.raises(ArchiveInvalid, match="nothing0"):
+        LayerUnpacker(tmp_path / "root").unpack_layer(out.getvalue(), LAYER)
+    assert len(tried) == 20
+
+
+# ---- secrets
+
+SECRET = "not-to-be-told"
+
+
+@pytest.mark.parametrize("redirect", [False, True])
+def test_a_url_with_a_user_is_told_without(redirect, tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        there = f"http://u:{SECRET}@127.0.0.1:{nobody.getsockname()[1]}/x?key={SECRET}"
+        with recording(lambda seen: Says(307, {"Location": there})) as server:
+            url = f"{server.url}/x" if redirect else there
+            with pytest.raises(Unreachable, match="refused") as caught:
+                fetch_archive(url, tmp_path / "a", settings=Settings(allow_private_urls=True))
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("token", [f"{SECRET}\n", f"{SECRET}\r\nx: y", f"{SECRET} \u2603", ""])
+def test_a_token_that_no_header_holds(token, tmp_path):
+    challenge = {"WWW-Authenticate": 'Basic realm="x"'}
+    with recording(lambda seen: Says(401, challenge)) as server:
+        with ImagePuller() as puller, pytest.raises(AuthFailed, match="visible ones") as caught:
+            puller.pull(f"{server.host}/a:1", Bearer(token))
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+        with pytest.raises(AuthFailed, match="visible ones") as caught:
+            fetch_archive(server.url, tmp_path / "a", Bearer(token))
+        assert SECRET not in "".join(traceback.format_exception(caught.value))
+    assert all(seen.authorization is None for seen in server.seen)
 
 
 # ---- what strangers say

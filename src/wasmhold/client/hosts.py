@@ -39,6 +39,14 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
 
 
+def host_of(url: str) -> str:
+    """Host and port, for messages: a user may be a secret."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return "what is no URL"
+
+
 def without_query(url: str) -> str:
     """`url` for messages: what is behind the question mark may be a secret, so may a user."""
     try:

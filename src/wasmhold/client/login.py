@@ -11,7 +11,7 @@ from .challenges import Challenge
 from .credentials import Anonymous, Auth, Basic, Bearer, Credentials, IdentityToken
 from .network import Network
 from .scopes import Scopes, merged
-from .tokens import basic
+from .tokens import basic, of_bearer
 
 
 class Login:
@@ -51,7 +51,7 @@ class Login:
         self._is_known = auth not in (None, Anonymous())
         bearer = next((c for c in challenges if c.scheme == "bearer" and c.get("realm")), None)
         if isinstance(auth, Bearer):
-            return self._fix(f"Bearer {auth.token}", refused, "this token", words)
+            return self._fix(of_bearer(auth, self._host), refused, "this token", words)
         if bearer is not None:
             known = (bearer, merged(scopes, bearer.get("scope")), auth or Anonymous())
             value = await self._network.runtime.offload(

@@ -22,7 +22,7 @@ from ..protocol import Response, read_error
 from ..protocol.errors import plain_words
 from ..protocol.messages import Fields
 from .challenges import Challenge
-from .credentials.auth import ACCOUNT, Anonymous, Auth, Basic, IdentityToken
+from .credentials.auth import ACCOUNT, Anonymous, Auth, Basic, Bearer, IdentityToken
 from .hosts import is_loopback, origin, without_query
 from .scopes import Scopes
 from .transport import Answer, Transport
@@ -36,6 +36,13 @@ _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
 def basic(auth: Basic) -> str:
     pair = f"{auth.user}:{auth.password}".encode()
     return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def of_bearer(auth: Bearer, host: str) -> str:
+    """Raises AuthFailed for a token that no header holds, such as one with the end of a line."""
+    if _VISIBLE.fullmatch(auth.token) is None:
+        raise AuthFailed(host, "the token has other characters than visible ones of ASCII")
+    return f"Bearer {auth.token}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from typing import Final
-from urllib.parse import urlsplit
 
 from ..oci.descriptor import Descriptor
 from ..oci.digest import DEFAULT_ALGORITHM, Digest, hasher
@@ -30,7 +29,7 @@ from ..protocol.errors import RemoteError
 from ..protocol.messages import Fields, field
 from ..protocol.ranges import ByteRange
 from .downloads import RemoteBody, body_of
-from .hosts import without_query
+from .hosts import host_of, without_query
 from .transport import Transport
 
 MAX_URLS: Final = 5  # of one descriptor that are tried
@@ -135,7 +134,7 @@ async def _open(
 ) -> RemoteBody:
     asked = [*fields, *([] if part is None else [(b"range", str(part).encode())])]
     answer = await runtime.offload(lambda: transport.request("GET", url, asked, follow=True))
-    host, start = urlsplit(answer.url).netloc, part.first or 0 if part else 0
+    host, start = host_of(answer.url), part.first or 0 if part else 0
     if answer.status not in (200, 206):
         answer.body.close()
         raise UrlRefused(answer.url, answer.status)

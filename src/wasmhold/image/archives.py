@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from typing import Final, TypedDict, Unpack
-from urllib.parse import urlsplit
 
 from ..client.aio import AsyncioRuntime
 from ..client.credentials import Anonymous, Auth, Basic, Bearer
+from ..client.hosts import host_of
 from ..client.opening import Opener
 from ..client.output import new_file, target_of
 from ..client.settings import Settings
-from ..client.tokens import basic
+from ..client.tokens import basic, of_bearer
 from ..client.urls import fetch_url
 from ..client.verbs import warn_user
 from ..oci import limits
@@ -84,8 +84,8 @@ def _login(url: str, auth: Auth | None) -> Fields:
         case Basic():
             value = basic(auth)
         case Bearer():
-            value = f"Bearer {auth.token}"
+            value = of_bearer(auth, host_of(url))
         case _:
-            host = urlsplit(url).hostname or url
-            raise AuthFailed(host, "an identity token is for token servers, want Basic or Bearer")
+            reason = "an identity token is for token servers, want Basic or Bearer"
+            raise AuthFailed(host_of(url), reason)
     return [(b"authorization", value.encode("latin-1"))]

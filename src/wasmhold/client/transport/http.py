@@ -15,7 +15,7 @@ from ... import __version__
 from ...oci.errors import Unreachable
 from ...protocol.messages import Fields
 from ...protocol.messages import field as first
-from ..hosts import origin, without_query
+from ..hosts import host_of, origin, without_query
 from .port import Answer
 from .proxies import proxy_for
 from .reach import Reach
@@ -84,7 +84,7 @@ class HttpTransport:
                 headers.pop("authorization", None)
             url = there
         raise Unreachable(
-            urlsplit(url).netloc, f"more than {MAX_REDIRECTS} redirects", retryable=False
+            host_of(url), f"more than {MAX_REDIRECTS} redirects", retryable=False
         )
 
     def _proxy(self, url: str) -> str | None:
@@ -114,7 +114,7 @@ class HttpTransport:
 
 def _redirected(url: str, location: str) -> str:
     """Where a redirect leads.  Raises Unreachable where we do not go."""
-    host = urlsplit(url).netloc
+    host = host_of(url)
     try:
         there = urljoin(url, location)
         scheme, name, _ = origin(there)

@@ -29,6 +29,7 @@ from urllib3.exceptions import (
 )
 
 from ...oci.errors import Fault, FileInvalid, Unreachable
+from ..hosts import host_of
 from .port import PIECE, Answer
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Pools:
         body: Iterable[bytes] | None,
         proxy: str | None,
     ) -> Answer:
-        host = urlsplit(url).netloc
+        host = host_of(url)
         try:
             asked, target = self._way(url, proxy)
             raw = asked.urlopen(
