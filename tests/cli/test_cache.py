@@ -267,6 +267,8 @@ def test_prune_and_clear(proxy):
         f"{Path('c').absolute()}: removed "
     )
     assert done("cache", "info", "--cache", "./c", "--json").json["blobs"] == 0
+    cleared = done("cache", "clear", "--cache", "./c", "--json").json
+    assert cleared == {"place": str(Path("c").absolute()), "freed": 0}
 
 
 @covers("ZL-505")

@@ -314,6 +314,8 @@ WRONG = [
     (["copy", "h.example/a:1", "i.example/a:1", "--username", "u", "--password-stdin"], 2, "which of the two"),
     (["blob", "get", "oci:none:1"],                         2,  "named by its digest"),
     (["repos", "nohost"],                                   2,  "want the host"),
+    (["repos", "store:dir//a"],                             2,  "want the host"),
+    (["repos", "store:dir"],                                3,  "there is no repository store:dir"),
     (["login", "nohost", "-u", "u"],                        2,  "want the host"),
     (["resolve", "h.example/a:1", "--username", "u"],       2,  "wants --password-stdin"),
     (["resolve", "h.example/a:1", "--password-stdin"],      2,  "wants --username"),
@@ -321,10 +323,35 @@ WRONG = [
     (["resolve", "h.example/a:1", "--concurrency", "0"],    2,  "no whole number of 1"),
     (["manifest", "put", "oci:l:1", "notes.txt"],           1,  "not JSON"),
     (["frobnicate"],                                        2,  "No such command"),
+    (["pul", "h.example/a:1"],                              2,  "Did you mean 'pull'?"),
+    (["cache", "inf"],                                      2,  "Did you mean 'info'?"),
+    (["completion"],                                        2,  "\n  bash,\n"),
+    (["resolve", "a:1"],                                    2,  "--registry HOST is for names without"),
+    (["inspect", "none.wasm"],                              2,  "there is no such file"),
+    (["wasm", "info", "none.wasm"],                         2,  "there is no such file"),
+    (["import", "none.tar", "oci:l"],                       1,  "none.tar: No such file"),
+    (["resolve", "oci:none:1", "--cache", "c"],             2,  "--cache: want off"),
+    (["resolve", "oci:none:1", "--cache", "./app.wasm"],    1,  "WASMHOLD_CACHE_DIR, names the cache"),
+    (["cache", "info", "--cache", "off"],                   2,  "off keeps nothing"),
     (["inspect", "notes.txt"],                              1,  "not a WebAssembly binary"),
     (["pull", "h.invalid/a:1", "--ca-file", "none.pem", "--retries", "0"], 1, "none.pem"),
 ]
 # fmt: on
+
+
+@pytest.mark.parametrize("group", [(), ("cache",), ("package",)])
+def test_a_group_alone_is_told_how_it_is_used(group):
+    ran = wasmhold(*group)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("Usage: wasmhold")
+    assert "\nhint: " not in ran.err
+
+
+def test_the_repositories_of_a_folder(here):
+    for name in ("demo/b", "demo/a"):
+        done("push", "app.wasm", f"store:images//{name}:1")
+    assert done("repos", "store:images").lines == ["demo/a", "demo/b"]
+    assert done("repos", "store:images", "--json").json == ["demo/a", "demo/b"]
 
 
 @covers("WO-027", "WO-030", "WO-037", "WO-038", "WO-047", "WO-050")

@@ -38,10 +38,10 @@ from wasmhold.oci.errors import (
     BlobUnknown,
     ContentDamaged,
     DigestMismatch,
+    FileInvalid,
     LimitExceeded,
     ManifestUnknown,
     NameInvalid,
-    StoreUnavailable,
     TooLarge,
     Unreachable,
     WasmholdError,
@@ -148,7 +148,7 @@ def test_what_is_neither(kind, local, tmp_path):
         said = "has no image"
     with pytest.raises(ContentDamaged, match=said):
         import_image(local, path)
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(FileInvalid):
         import_image(local, tmp_path / "absent.tar")
     assert local.images() == []
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..client.place import Place, PlaceKind
+from ..client.place import Place, PlaceInvalid, PlaceKind
 from ..client.settings import EVERY_HOST, Settings
 from ..oci.errors import Cancelled, WasmholdError
 from ..sync import Client
@@ -48,6 +48,14 @@ class Call:
     def place(self, text: str) -> Place:
         """Raises InputError."""
         return self.client.place(text)
+
+    def place_of_no_file(self, text: str) -> Place:
+        """Of text that would rather be a file, which is not there.  Raises InputError."""
+        try:
+            return self.client.place(text)
+        except PlaceInvalid as error:
+            reason = f"there is no such file, and as a place: {error.reason}"
+            raise PlaceInvalid(reason, error.text, error.span) from None
 
     def refuse_one_login(self, start: Place, end: Place) -> None:
         """Raises WrongUse for two registries, since nobody can say which one it is for."""
@@ -152,13 +160,13 @@ def _settings(flags: Mapping[str, Any]) -> Settings:
         insecure=value["insecure"],
         credentials=None if login is None else _given(login),
         credentials_file=value["registry-config"],
-        cache=_cache(value["cache"]),
+        cache=_cache(value["cache"], held["cache"].place),
         concurrency=value["concurrency"],
         retries=value["retries"],
     )
 
 
-def _cache(text: str) -> CacheHandle | None:
+def _cache(text: str, called: str) -> CacheHandle | None:
     """Raises CommandFailed."""
     if text == "off":
         return None
@@ -166,7 +174,7 @@ def _cache(text: str) -> CacheHandle | None:
     from .failing import failure
 
     try:
-        return CacheConfig.parse(text, os.environ).build()
+        return CacheConfig.parse(text, os.environ, called).build()
     except WasmholdError as error:
         raise failure(error) from error
 

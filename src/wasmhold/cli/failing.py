@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..client.caches.format import CacheFormatError
 from ..client.failure import CopyFailed, TypesRefused
 from ..client.place import PlaceInvalid
 from ..client.platforms import NoMatchingPlatform
@@ -49,12 +50,13 @@ _AGAIN: Final = "the same command can be given again; it goes on where it stoppe
 _NOT_THERE: Final = "`wasmhold tags NAME` says which tags there are"
 _PLACES: Final = (
     "HOST/NAME:TAG, oci:DIR:TAG, oci-archive:FILE:TAG, docker-archive:FILE:NAME:TAG, "
-    "store:DIR//NAME:TAG, cache:HOST/NAME:TAG are places"
+    "store:DIR//NAME:TAG, cache:HOST/NAME:TAG are places; --registry HOST is for names without one"
 )
 _TYPES: Final = (
     "it may take no such media types: `push --format compat` writes an ordinary image, "
     "`convert --to compat` makes one of what is pushed already"
 )
+_FILE: Final = "name another file, or mend this one"
 _CHANGED: Final = "nothing was kept of it: find out what changed it"
 _TABLE: Final[tuple[tuple[type[WasmholdError], int, str], ...]] = (
     (PlaceInvalid, WRONG_USE, _PLACES),
@@ -73,7 +75,8 @@ _TABLE: Final[tuple[tuple[type[WasmholdError], int, str], ...]] = (
     (Unreachable, FAILED, "`wasmhold doctor PLACE` says what answers there"),
     (OutOfSpace, FAILED, "make room there, and give the command again"),
     (Denied, FAILED, "find out who may write there"),
-    (FileInvalid, FAILED, "name another file, or mend this one"),
+    (CacheFormatError, FAILED, "--cache, or WASMHOLD_CACHE_DIR, names the cache"),
+    (FileInvalid, FAILED, _FILE),
     (WasmInvalid, FAILED, "name a .wasm file; --force pushes it all the same"),
     (NotWasm, FAILED, "`wasmhold inspect` says what it is; -o DIR/ writes its layers"),
     (Ambiguous, FAILED, "--layer, --title, --platform or a digest choose one"),

@@ -40,6 +40,19 @@ class LazyGroup(click.Group):
             gc.enable()
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches
+
+            # click itself looks for similar names among the commands that are imported: none.
+            if near := get_close_matches(args[0], self._commands, 1):
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in sorted(self._commands.items())])
@@ -78,6 +91,9 @@ def run(commands: Commands) -> int:
     try:
         group(commands)(prog_name="wasmhold", standalone_mode=False)
     except click.UsageError as error:
+        if error.ctx is not None and error.message == error.ctx.get_help():  # a group alone
+            click.echo(error.message, err=True)
+            return error.exit_code
         command = error.ctx.command_path if error.ctx else "wasmhold"
         return _told(error, f"{command} --help")
     except CommandFailed as error:
@@ -96,8 +112,10 @@ def _told(
 ) -> int:
     for name, text in (("error", error.format_message()), ("cause", cause), ("hint", hint)):
         if text is not None:
-            # Lines are ours; what stands in them may be a stranger's.
-            click.echo("\n".join(map(plain, f"{name}: {text}".splitlines())), err=True)
+            # Lines are ours, and so are the tabs before choices; what stands in them may be a
+            # stranger's.
+            lines = f"{name}: {text}".splitlines()
+            click.echo("\n".join(plain(line.replace("\t", "  ")) for line in lines), err=True)
     return error.exit_code if status is None else status
 
 

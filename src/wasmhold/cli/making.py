@@ -51,7 +51,8 @@ of_formats: Final = _options(
     click.option(
         "--created",
         metavar="TIME",
-        help="The time in the config, 2024-01-02T03:04:05Z, or none.  [default: now]",
+        help="The time in the config, 2024-01-02T03:04:05Z, or none; else that of "
+        "SOURCE_DATE_EPOCH, else now.",
     ),
     click.option("--author", metavar="TEXT", help="The author in the config."),
     click.option("--target", metavar="WORLD", help="The world a component was built for."),

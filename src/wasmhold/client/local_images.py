@@ -54,11 +54,14 @@ class LocalImages:
     async def names(self) -> Sequence[str]:
         """All of them, sorted; none where the folder is no store."""
         try:
-            opened = await self.open()
+            return await self.listed()
         except NameUnknown:
             return ()
+
+    async def listed(self) -> list[str]:
+        """The same.  Raises NameUnknown where the folder is no store."""
         found: list[str] = []
-        async with aclosing(opened):
+        async with aclosing(await self.open()) as opened:
             while page := await opened.names(found[-1] if found else "", _PAGE):
                 found += page
         return found

@@ -140,7 +140,15 @@ class Verbs:
             return await all_tags(repository)
 
     async def repositories(self, host: str) -> list[str]:
-        """The names of all repositories that a registry lists."""
+        """The names of all repositories that a registry lists, or that ``store:DIR`` has.
+
+        Raises PlaceInvalid; NameUnknown where DIR is no store.
+        """
+        store = PlaceKind.STORE.value
+        if host.startswith(store) and host != store and "//" not in host:
+            from .local_images import LocalImages
+
+            return await LocalImages(host.removeprefix(store), self._runtime).listed()
         from .catalog import repositories
 
         return await repositories(self._opener.network, _host(host), self._opener.credentials)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterable
@@ -16,7 +17,7 @@ from ..client.places.files import translated
 from ..client.places.indexed import IndexedRepository
 from ..client.places.layout import open_layout
 from ..client.urls import fetch_url
-from ..oci.errors import ContentDamaged, LimitExceeded
+from ..oci.errors import ContentDamaged, Fault, FileInvalid, LimitExceeded
 from ..oci.limits import MIB
 
 _PIECE: Final = MIB  # bytes that are copied at once
@@ -38,8 +39,9 @@ async def opened(
 ) -> AsyncIterator[IndexedRepository]:
     """The layout, or the docker archive, that `source` is, closed at the end of the block.
 
-    Raises ContentDamaged for what is neither, or has no image; LimitExceeded; of a URL what
-    `client.urls.fetch_url` raises; StoreUnavailable, OutOfSpace, Denied of the disk.
+    Raises FileInvalid for what is not there, ContentDamaged for what is neither, or has no image;
+    LimitExceeded; of a URL what `client.urls.fetch_url` raises; StoreUnavailable, OutOfSpace,
+    Denied of the disk.
     """
     runtime = opener.runtime
     if isinstance(source, str | os.PathLike):
@@ -78,8 +80,10 @@ async def _fetched(
 
 
 def _check(path: str, bounds: ImportLimits) -> None:
-    """Raises LimitExceeded; StoreUnavailable where it is not there."""
+    """Raises LimitExceeded; FileInvalid where it is not there."""
     with translated(path):
+        if not os.path.lexists(path):
+            raise FileInvalid(path, Fault("", os.strerror(errno.ENOENT)))
         if os.stat(path).st_size > bounds.size:
             raise LimitExceeded("bytes", bounds.size)
 

@@ -15,7 +15,7 @@ from ...client.caches.config import CacheConfig
 from ...client.caches.prune import GRACE_S
 from ...oci.errors import WasmholdError
 from ..failing import FAILED, NOT_VERIFIED, failure
-from ..group import CommandFailed
+from ..group import CommandFailed, WrongUse
 from ..words import amount, plain, size
 
 _JSON: Final = click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -32,8 +32,10 @@ _WHICH: Final = click.option(
 @contextmanager
 def _opened(which: str) -> Iterator[BlockingCache]:
     """Errors of the library become those of the program."""
+    if which in ("off", "memory"):
+        raise WrongUse(f"--cache: {which} keeps nothing, want disk, a URL or a folder as ./cache")
     try:
-        yield BlockingCache(CacheConfig.parse(which, os.environ).build())
+        yield BlockingCache(CacheConfig.parse(which, os.environ, "--cache").build())
     except WasmholdError as error:
         raise failure(error) from error
 
@@ -127,12 +129,16 @@ def prune(which: str, dry_run: bool, older_than: float, as_json: bool) -> None:
 
 @cache.command(short_help="remove everything")
 @_WHICH
-def clear(which: str) -> None:
+@_JSON
+def clear(which: str, as_json: bool) -> None:
     """Forget everything that is cached, also what was begun."""
     with _opened(which) as cache:
         found = cache.info()
         cache.clear()
-    click.echo(f"{found.place}: removed {size(found.size)}")
+    if as_json:
+        click.echo(json.dumps({"place": found.place, "freed": found.size}))
+    else:
+        click.echo(f"{found.place}: removed {size(found.size)}")
 
 
 @cache.command(short_help="read everything, and remove what is damaged")

@@ -43,8 +43,9 @@ def inspect(
     if expect is None and os.path.isfile(what):
         found = call.client.inspect_file(what)
     else:
+        place = call.place_of_no_file(what) if expect is None else call.place(what)
         found = call.client.inspect(
-            call.place(what), platform=platform, download=download, of_wasm=expect is not None
+            place, platform=platform, download=download, of_wasm=expect is not None
         )
     if as_json:
         call.show(found.to_json())

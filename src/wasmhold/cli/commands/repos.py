@@ -9,11 +9,11 @@ from ..words import plain
 
 
 @click.command(cls=ClientCommand, short_help="list the repositories of a registry")
-@click.argument("host")
+@click.argument("host", metavar="HOST|store:DIR")
 @JSON
 @click.pass_obj
 def repos(call: Call, host: str, as_json: bool) -> None:
-    """List the repositories of the registry HOST, one on each line."""
+    """List the repositories of the registry HOST, or of DIR, one on each line."""
     found = call.client.repositories(host)
     if as_json:
         call.show(found)

@@ -60,7 +60,8 @@ def export(
 ) -> None:
     """Write FILE as an artifact into a layout or archive, beside what is there.
 
-    The same file gives the same bytes: without --created and SOURCE_DATE_EPOCH the time is 1970.
+    The same file gives the same bytes: without --created and SOURCE_DATE_EPOCH the time is 1970,
+    not now.
     """
     from ...client.place import Place, PlaceKind
     from ...client.push import time_text
@@ -133,7 +134,7 @@ def _look(call: Call, what: str) -> Inspection:
     """The bytes are read to their end.  Raises CommandFailed for what is none."""
     if os.path.isfile(what):
         return call.client.inspect_file(what)
-    found = call.client.inspect(call.place(what), download=True)
+    found = call.client.inspect(call.place_of_no_file(what), download=True)
     if found.kind not in _BINARIES:
         is_what = f"{what} is no one WebAssembly binary: it is {found.kind or 'several layers'}"
         raise CommandFailed(is_what, "`wasmhold inspect` says what it holds")

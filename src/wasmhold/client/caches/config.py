@@ -94,9 +94,12 @@ class CacheConfig:
         )
 
     @classmethod
-    def parse(cls, text: str, environ: Mapping[str, str]) -> Self:
-        """The cache that `text` names, as WASMHOLD_CACHE would.  Raises CacheInvalid."""
-        return cls._named(text, _Variables(environ), "")
+    def parse(cls, text: str, environ: Mapping[str, str], called: str = "") -> Self:
+        """The cache that `text` names, as WASMHOLD_CACHE would.
+
+        Raises CacheInvalid, which says that the text is `called` so, such as ``--cache``.
+        """
+        return cls._named(text, _Variables(environ), called)
 
     @classmethod
     def _named(cls, text: str, variables: _Variables, variable: str) -> Self:
