@@ -247,6 +247,22 @@ def test_what_is_no_plain_file_keeps_its_name(hub: Hub, command, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["link.tar", "pipe.tar", "tree"]
 
 
+def test_a_file_keeps_its_mode_and_gets_no_rights_by_it(hub: Hub, tmp_path):
+    hub.image("modes")
+    (tmp_path / "old").write_text("x")
+    (tmp_path / "old").chmod(0o4751)
+    before = os.umask(0o027)
+    try:
+        with ImagePuller() as puller:
+            for name in ("old", "new"):
+                where = f"{hub.host}/modes:v1", Digest.of(CONTENTS[0]), tmp_path / name
+                puller.pull_blob_to(*where)
+    finally:
+        os.umask(before)
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("old", "new")}
+    assert modes == {"old": 0o751, "new": 0o640}
+
+
 def test_who_was_taken_for_dead_begins_anew(tmp_path, monkeypatch):
     """A writer's new folder may be swept by another one before it is locked."""
     real, swept = fcntl.flock, []

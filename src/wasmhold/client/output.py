@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from ..oci import limits
 from ..oci.descriptor import Descriptor
@@ -85,11 +85,13 @@ async def new_file(
     target = Folder(folder)
     try:
         await runtime.offload(target.sweep)
-        staged = await obtained(runtime, target.stage, Staged.close)
+        staged = await obtained(runtime, partial(target.stage, mode), Staged.close)
         try:
             yield staged.write
             with translated(path):
-                os.fchmod(staged.descriptor, mode_of(path, mode))
+                kept = _mode_of(path)
+                if kept is not None:
+                    os.fchmod(staged.descriptor, kept)
             await runtime.offload(staged.place, name)
             target.sync("")
         finally:
@@ -114,11 +116,9 @@ def target_of(path: str) -> tuple[str, str]:
     return folder, name
 
 
-def mode_of(path: str, new: int) -> int:
-    """The mode of the file that is there, else `new` less the umask."""
+def _mode_of(path: str) -> int | None:
+    """The mode of the file that is there, without what would give its new content rights."""
     try:
-        return stat.S_IMODE(os.stat(path).st_mode)
+        return os.stat(path).st_mode & 0o777
     except OSError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return new & ~umask
+        return None

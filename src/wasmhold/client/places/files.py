@@ -263,14 +263,14 @@ class Folder:
                 with translated(self._full(name)):
                     os.fsync(folder)
 
-    def stage(self) -> Staged:
-        """A new file that nobody sees; who has it closes it."""
+    def stage(self, mode: int = _FILE_MODE) -> Staged:
+        """A new file that nobody sees, of `mode` less the umask; who has it closes it."""
         folder = self.make()
         while True:
             name = f"{_PREFIX}{os.urandom(16).hex()}{_SUFFIX}"
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with translated(self._full(name)):
-                descriptor = os.open(name, flags, _FILE_MODE, dir_fd=folder)
+                descriptor = os.open(name, flags, mode, dir_fd=folder)
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 # Before we had the lock somebody may have taken it for what a dead writer left.
                 if os.fstat(descriptor).st_nlink:
