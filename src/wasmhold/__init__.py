@@ -185,6 +185,13 @@ _NAMES = {
     "wasm": ("is_wasm",),
 }
 
+if not TYPE_CHECKING:  # type checkers have the imports above
+    __all__ = [name for names in _NAMES.values() for name in names]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *(name for names in _NAMES.values() for name in names)})
+
 
 def __getattr__(name: str) -> object:
     for module, names in _NAMES.items():

@@ -43,6 +43,19 @@ def test_importing_wasmhold_imports_nothing_of_it():
     assert done.stdout.strip() == ""
 
 
+@covers("ZL-006")
+def test_the_names_are_listed_and_imported_by_a_star():
+    code = """
+import sys, wasmhold
+named = dir(wasmhold)
+assert not [m for m in sys.modules if m.startswith("wasmhold.")]
+from wasmhold import *
+print(*(name for name in named if name in globals()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(NAMES) <= set(done.stdout.split())
+
+
 def test_what_is_no_name():
     for module in (wasmhold, sync):
         with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
