@@ -90,6 +90,15 @@ def test_dockers_archives(digest):
     assert (ran.status, "a:1, demo/app:1.0" in ran.err) == (3, True)
 
 
+def test_a_docker_archive_of_one_image_needs_no_name(digest):
+    Path("old.tar").write_bytes(packed(as_old_docker([layer("x")], ["a:1", "b:2"])))
+    done("unpack", "docker-archive:old.tar", "tree")
+    assert [*Path("tree").iterdir()]
+    done("copy", APP, "docker-archive:app.tar")
+    done("convert", "docker-archive:app.tar", "oci:layout", "--to", "compat")
+    assert done("tags", "oci:layout").out == "1.0\n"
+
+
 # fmt: off
 WRONG = [
     # arguments,                                             status, what is said

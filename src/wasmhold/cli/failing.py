@@ -79,7 +79,7 @@ _TABLE: Final[tuple[tuple[type[WasmholdError], int, str], ...]] = (
     (FileInvalid, FAILED, _FILE),
     (WasmInvalid, FAILED, "name a .wasm file; --force pushes it all the same"),
     (NotWasm, FAILED, "`wasmhold inspect` says what it is; -o DIR/ writes its layers"),
-    (Ambiguous, FAILED, "--layer, --title, --platform or a digest choose one"),
+    (Ambiguous, FAILED, "--layer, --title, --platform, a whole name or a digest choose one"),
     (ManifestInvalid, FAILED, "`wasmhold manifest get` shows what is there"),
     (Unsupported, FAILED, "this place cannot do that"),
 )

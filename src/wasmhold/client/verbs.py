@@ -317,21 +317,22 @@ class Verbs:
         from .convert import convert
         from .pull import Which
 
-        start, end = self.place(source), self.place(destination)
-        if end.reference is None:
-            end = replace(end, tag=start.tag)
-        async with self.open(start) as from_there, self.open(end, create=True) as to_there:
-            return await convert(
-                from_there,
-                start,
-                to_there,
-                end,
-                self._runtime,
-                self._timed(what),
-                which or Which(),
-                self._options(),
-                self._listener,
-            )
+        end = self.place(destination)
+        async with self._reading(source) as (from_there, start):
+            if end.reference is None:
+                end = replace(end, tag=start.tag)
+            async with self.open(end, create=True) as to_there:
+                return await convert(
+                    from_there,
+                    start,
+                    to_there,
+                    end,
+                    self._runtime,
+                    self._timed(what),
+                    which or Which(),
+                    self._options(),
+                    self._listener,
+                )
 
     async def attach(
         self, files: Sequence[str], place: AnyPlace, what: What | None = None

@@ -10,7 +10,8 @@ from ...artifact.media_types import IMAGE_CONFIG
 from ...client.copy import copy
 from ...client.events import Listener, nobody
 from ...client.opening import Opener
-from ...client.place import OtherDigest, Place
+from ...client.place import OtherDigest, Place, PlaceKind
+from ...client.places.indexed import IndexedRepository
 from ...client.places.made import Made
 from ...client.platforms import Platform
 from ...client.pull import read_manifest
@@ -53,6 +54,9 @@ async def unpack_place(
         raise ArtifactInvalid(f"{folder} has content already: name a new folder")
     repository = await opener.open(place)
     try:
+        if place.kind is PlaceKind.DOCKER and place.reference is None:
+            assert isinstance(repository, IndexedRepository)
+            place = place.at((await repository.only()).digest)
         reference = place.required()
         found, manifest = await read_manifest(repository, reference)
         depth = 0
