@@ -64,6 +64,8 @@ def test_a_release_is_got(host, arguments, file):
     assert ("There are prereleases alone" in ran.err) is (arguments == ["test:early"])
     if "-o" not in arguments:
         assert f'"{file}" already exists' in ran.err
+    quiet = done("package", "get", *arguments[:1], "--registry", host, "-q", "-o", "quiet.wasm")
+    assert (quiet.out, quiet.err) == (f"{DIGEST}\n", "")
 
 
 @covers("WL-007", "WL-001")

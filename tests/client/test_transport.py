@@ -388,7 +388,11 @@ def test_closing_wakes_who_waits():
         assert asked.wait(10)
         made.close()
         waiting.join(10)
-        assert len(failures) == 1
+        with pytest.raises(Unreachable) as later:
+            get(made, server.url + "/")
+        failures.append(later.value)
+    assert [error.retryable for error in failures] == [False, False]
+    assert all("closed already" in str(error) for error in failures)
 
 
 def test_connections_are_used_again(transport):

@@ -79,6 +79,8 @@ def get(
     call.client.fetch_release(release, path)
     if as_json:
         call.show({**_document(release), "file": path})
+    elif call.is_quiet:
+        click.echo(str(release.content.digest))
     else:
         for line in lines_of_release(release):
             click.echo(line)

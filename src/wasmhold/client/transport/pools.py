@@ -288,6 +288,8 @@ class Pools:
     def _unreachable(self, host: str, error: HTTPError) -> Unreachable:
         """What urllib3 says, in plain words: its own have addresses of objects, and queries."""
         options = self._options
+        if self._is_closed:
+            return Unreachable(host, "this client is closed already", retryable=False)
         match error:
             case ProxyError():
                 return Unreachable(host, "the proxy refuses, or cannot be reached")
