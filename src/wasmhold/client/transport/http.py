@@ -83,9 +83,7 @@ class HttpTransport:
             if origin(there) != origin(url):
                 headers.pop("authorization", None)
             url = there
-        raise Unreachable(
-            host_of(url), f"more than {MAX_REDIRECTS} redirects", retryable=False
-        )
+        raise Unreachable(host_of(url), f"more than {MAX_REDIRECTS} redirects", retryable=False)
 
     def _proxy(self, url: str) -> str | None:
         """The proxy for `url`.  Raises Unreachable for a URL that is not to be asked."""
