@@ -95,6 +95,9 @@ def test_a_docker_archive_of_one_image_needs_no_name(digest):
     done("unpack", "docker-archive:old.tar", "tree")
     assert [*Path("tree").iterdir()]
     done("copy", APP, "docker-archive:app.tar")
+    told = done("inspect", "docker-archive:app.tar", "--json").json["reference"]
+    assert told == f"docker-archive:app.tar@{digest}"
+    assert done("resolve", told).out == f"{digest}\n"
     done("convert", "docker-archive:app.tar", "oci:layout", "--to", "compat")
     assert done("tags", "oci:layout").out == "1.0\n"
 

@@ -160,7 +160,9 @@ class Place:
         return replace(self, tag=None, digest=digest)
 
     def __str__(self) -> str:
-        tag = f":{self.tag}" if self.tag else ""
+        # Behind a docker archive a name stands, so a tag alone would be read as one.
+        is_nameless = self.kind is PlaceKind.DOCKER and not self.name
+        tag = f":{self.tag}" if self.tag and not is_nameless else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{self.repository}{tag}{digest}"
 
