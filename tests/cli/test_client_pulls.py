@@ -163,6 +163,20 @@ def test_a_wit_package_is_a_file():
     assert done("inspect", PLACE, "--json", "--download").json["kind"] == "wit-package"
 
 
+def test_without_titles_a_folder_gets_the_program():
+    place = f"store:{Path.cwd()}/store//demo/app"
+    Path("app.wasm").write_bytes(COMPONENT)
+    done("push", "app.wasm", f"{place}:1.0")
+    assert "wrote into/app.wasm" in done("pull", "-o", "into/", f"{place}:1.0").err
+    assert Path("into/app.wasm").read_bytes() == COMPONENT
+
+    artifact((UNKNOWN, b"{}"), ("text/plain", b"notes"))
+    ran = wasmhold("pull", "-o", "nothing/", PLACE)
+    assert ran.status == 1
+    assert "is not a WebAssembly artifact" in ran.err
+    assert not Path("nothing").exists()
+
+
 @covers("CW-004")
 def test_side_layers_of_a_cncf_artifact_are_left_out_when_that_is_allowed():
     side = "application/vnd.wassette.policy+yaml"

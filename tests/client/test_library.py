@@ -127,3 +127,13 @@ def test_public_names_are_there():
     with pytest.raises(AttributeError):
         importlib.import_module("wasmhold.client").nothing  # noqa: B018
     assert Path(wasmhold.client.__file__).parent.with_name("py.typed").exists()
+
+
+def test_a_client_ends_with_its_loop(here):
+    async def made():
+        return Client()
+
+    client = asyncio.run(made())
+    with pytest.raises(RuntimeError, match="an event loop that has ended"):
+        asyncio.run(client.inspect_file("none.wasm"))
+    client.close()

@@ -73,6 +73,8 @@ class AsyncioRuntime:
         return [results[number] for number in range(len(items))]
 
     async def offload(self, function: Callable[..., R], /, *arguments: object) -> R:
+        if self._loop.is_closed():
+            raise RuntimeError("it belongs to an event loop that has ended: make a new one in this")
         stop = threading.Event()
         context = contextvars.copy_context()
         context.run(_STOP.set, stop)

@@ -147,6 +147,19 @@ async def pull_wasm(
     """
     target_of(path)  # before anything is asked for
     root, found, reading = await choose_wasm(source, reference, name, runtime, which)
+    return await _pull_file(source, root, found, reading, path, runtime, listener, mode)
+
+
+async def _pull_file(
+    source: Repository,
+    root: Descriptor,
+    found: Found,
+    reading: Reading,
+    path: str,
+    runtime: ClientRuntime,
+    listener: Listener,
+    mode: int = _MODE,
+) -> Pulled:
     async with new_file(path, mode, runtime) as write:
         await give_wasm(source, found, reading, runtime, listener, write)
     return Pulled(root, found.kind, reading.layers, (path,), reading.warnings)
@@ -178,14 +191,7 @@ async def choose_wasm(
 ) -> tuple[Descriptor, Found, Reading]:
     """What `reference` names, the manifest of its WebAssembly, and the layer to read there."""
     root, found = await find_wasm(source, reference, runtime, which)
-    reading = how_to_read(
-        found.manifest,
-        found.kind,
-        name=name,
-        layer=which.layer,
-        title=which.title,
-        extra_layers=which.extra_layers,
-    )
+    reading = _reading(found, name, which)
     if reading.form is Form.APPLICATION:
         _, application = await read_application(source, reading, runtime)
         components = ", ".join(application.components) or "none"
@@ -194,6 +200,17 @@ async def choose_wasm(
             "of it, --layer N one component"
         )
     return root, found, reading
+
+
+def _reading(found: Found, name: str, which: Which) -> Reading:
+    return how_to_read(
+        found.manifest,
+        found.kind,
+        name=name,
+        layer=which.layer,
+        title=which.title,
+        extra_layers=which.extra_layers,
+    )
 
 
 async def give_wasm(
@@ -218,6 +235,11 @@ async def give_wasm(
         await runtime.offload(unpack_wasm, packed, entrypoint(config), write)
 
 
+def untitled(repository: str) -> str:
+    """How a file is called that has no name of its own: after the last part of its repository."""
+    return f"{repository.rpartition('/')[2] or 'module'}.wasm"
+
+
 async def pull_folder(
     source: Repository,
     reference: str | Digest,
@@ -226,12 +248,14 @@ async def pull_folder(
     runtime: ClientRuntime,
     which: Which,
     listener: Listener = nobody,
+    without_title: str = untitled(""),
 ) -> Pulled:
     """All layers that have a title, as files of these names below `folder`; none leaves it.
 
-    Of a Spin application all that it names.  Nothing gets its name before it is verified, layers
-    with titles not before all are.  Raises ArtifactInvalid where no layer has a
-    title, or one is no name of a file; CopyFailed; Cancelled.
+    Of a Spin application all that it names; where no layer has a title, the WebAssembly as
+    `without_title`.  Nothing gets its name before it is verified, layers with titles not before
+    all are.  Raises ArtifactInvalid where a title is no name of a file; NotWasm, Ambiguous;
+    CopyFailed; Cancelled.
     """
     root, found = await _no_index(source, reference, runtime, which)
     if found.kind.format is Format.SPIN:
@@ -246,9 +270,13 @@ async def pull_folder(
             if safe_title(title) in layers:
                 raise ArtifactInvalid(f"{name} has two layers with the title {title!r}")
             layers[title] = layer
-    if not layers:
-        raise ArtifactInvalid(f"no layer of {name} has a title: name a file to write with -o FILE")
     target = Folder(folder)
+    if not layers:
+        reading = _reading(found, name, which)
+        target.make()
+        target.close()
+        path = os.path.join(folder, without_title)
+        return await _pull_file(source, root, found, reading, path, runtime, listener)
     staged = []
     try:
         await runtime.offload(target.sweep)

@@ -247,8 +247,11 @@ class Verbs:
             )
 
     async def pull_folder(self, place: AnyPlace, folder: str, which: Which | None = None) -> Pulled:
-        """All layers with a title, as files below `folder`.  Raises as `pull`."""
-        from .pull import Which, pull_folder
+        """All layers with a title, as files below `folder`; without titles the WebAssembly.
+
+        Raises as `pull`.
+        """
+        from .pull import Which, pull_folder, untitled
 
         async with self._reading(place) as (repository, at):
             return await pull_folder(
@@ -259,6 +262,7 @@ class Verbs:
                 self._runtime,
                 which or Which(),
                 self._listener,
+                untitled(at.name),
             )
 
     async def wasm(

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from ...client.pull import Which
+from ...client.pull import Which, untitled
 from ..calling import JSON, Call, ClientCommand
 from ..group import WrongUse
 from ..results import say_pulled
@@ -54,7 +54,7 @@ def pull(
             raise WrongUse("--output and --out-dir do not go together")
         output = os.path.join(out_dir, "")
     elif output is None:
-        output = f"{at.name.rpartition('/')[2] or 'module'}.wasm"
+        output = untitled(at.name)
     if output.endswith("/") or os.path.isdir(output):
         pulled = call.client.pull_folder(at, output, which)
     else:
