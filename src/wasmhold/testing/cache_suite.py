@@ -11,7 +11,6 @@ Each check gets a cache of its own, which is empty.  Source: `client.caches.port
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
 from typing import Any, Final
 
 from ..client.caches.port import Cache, Record, RecordKey
@@ -22,15 +21,21 @@ from ..oci.errors import (
     BlobUnknown,
     DigestMismatch,
     ManifestInvalid,
-    SizeInvalid,
     StoreUnavailable,
-    WasmholdError,
 )
 from ..oci.limits import MIB
-from ..ports.body import read_all
 from ..ports.runtime import ClientRuntime, run
 from ..ports.store import StoredManifest
-from .repository_suite import Source, descriptor_of, image, index, named, refused
+from .repository_suite import (
+    Source,
+    descriptor_of,
+    image,
+    index,
+    named,
+    refuse_wrong_bytes,
+    refused,
+)
+from .repository_suite import pull as read
 
 Check = Callable[[Cache, ClientRuntime], Coroutine[Any, Any, None]]
 
@@ -57,13 +62,6 @@ def check_cache(
 def _check(check: Check) -> Check:
     CACHE_CHECKS[check.__name__.replace("_", "-")] = check
     return check
-
-
-async def read(cache: Cache, digest: Digest, start: int = 0) -> bytes:
-    async with aclosing(await cache.blob_open(digest, start)) as body:
-        content = await read_all(body)
-        assert body.size in (None, len(content))
-        return content
 
 
 async def keep(cache: Cache, content: bytes, algorithm: str = "sha256") -> Descriptor:
@@ -117,22 +115,7 @@ async def what_is_not_there(cache: Cache, runtime: ClientRuntime) -> None:
 
 @_check
 async def wrong_bytes_are_never_kept(cache: Cache, runtime: ClientRuntime) -> None:
-    right = descriptor_of(b"x" * 5000)
-    wrong: list[tuple[Source, type[WasmholdError]]] = [
-        (Source(b"y" * 5000), DigestMismatch),
-        (Source(b"x" * 4999), SizeInvalid),
-        (Source(b"x" * 5001), SizeInvalid),
-        (Source(), SizeInvalid),
-        (Source(b"x" * 3000, error=StoreUnavailable("simulated")), StoreUnavailable),
-        (Source(b"y" * 3000, error=StoreUnavailable("simulated")), StoreUnavailable),
-    ]
-    for source, error in wrong:
-        await refused(error, cache.blob_put(right, source))
-        assert all(body.closed for body in source.opened)
-        assert await cache.blob_size(right.digest) is None
-        await refused(BlobUnknown, cache.blob_open(right.digest))
-    await cache.blob_put(right, Source(b"x" * 5000))
-    assert await read(cache, right.digest) == b"x" * 5000
+    await refuse_wrong_bytes(cache)
 
 
 @_check

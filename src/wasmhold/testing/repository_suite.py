@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ..oci import media_types
 from ..oci.descriptor import Descriptor
@@ -30,7 +30,7 @@ from ..oci.errors import (
 )
 from ..oci.limits import MIB
 from ..ports.body import Body, BytesSource, read_all
-from ..ports.repository import Repository
+from ..ports.repository import BlobSource, Repository
 from ..ports.runtime import run
 from ..ports.store import StoredManifest
 from .store_suite import Chunks
@@ -97,11 +97,39 @@ async def push(
     return descriptor
 
 
-async def pull(repository: Repository, digest: Digest, start: int = 0) -> bytes:
-    async with aclosing(await repository.blob_open(digest, start)) as body:
+class KeepsBlobs(Protocol):
+    """What repositories and caches have in common."""
+
+    async def blob_size(self, digest: Digest) -> int | None: ...
+    async def blob_open(self, digest: Digest, start: int = 0) -> Body: ...
+    async def blob_put(self, descriptor: Descriptor, source: BlobSource) -> None: ...
+
+
+async def pull(place: KeepsBlobs, digest: Digest, start: int = 0) -> bytes:
+    async with aclosing(await place.blob_open(digest, start)) as body:
         content = await read_all(body)
         assert body.size in (None, len(content))
         return content
+
+
+async def refuse_wrong_bytes(place: KeepsBlobs) -> None:
+    """Other bytes, too few, too many, and a source that breaks leave nothing."""
+    right = descriptor_of(b"x" * 5000)
+    wrong: list[tuple[Source, type[WasmholdError]]] = [
+        (Source(b"y" * 5000), DigestMismatch),
+        (Source(b"x" * 4999), SizeInvalid),
+        (Source(b"x" * 5001), SizeInvalid),
+        (Source(), SizeInvalid),
+        (Source(b"x" * 3000, error=StoreUnavailable("simulated")), StoreUnavailable),
+        (Source(b"y" * 3000, error=StoreUnavailable("simulated")), StoreUnavailable),
+    ]
+    for source, error in wrong:
+        await refused(error, place.blob_put(right, source))
+        assert all(body.closed for body in source.opened)
+        assert await place.blob_size(right.digest) is None
+        await refused(BlobUnknown, place.blob_open(right.digest))
+    await place.blob_put(right, Source(b"x" * 5000))
+    assert await pull(place, right.digest) == b"x" * 5000
 
 
 def document(algorithm: str = "sha256", /, **members: Any) -> StoredManifest:
@@ -216,21 +244,7 @@ async def a_blob_may_come_twice(repository: Repository) -> None:
 
 @_check
 async def wrong_bytes_are_never_seen(repository: Repository) -> None:
-    right = descriptor_of(b"x" * 5000)
-    wrong: list[tuple[Source, type[WasmholdError]]] = [
-        (Source(b"y" * 5000), DigestMismatch),
-        (Source(b"x" * 4999), SizeInvalid),
-        (Source(b"x" * 5001), SizeInvalid),
-        (Source(), SizeInvalid),
-        (Source(b"x" * 3000, error=StoreUnavailable("simulated")), StoreUnavailable),
-    ]
-    for source, error in wrong:
-        await refused(error, repository.blob_put(right, source))
-        assert all(body.closed for body in source.opened)
-        assert await repository.blob_size(right.digest) is None
-        await refused(BlobUnknown, repository.blob_open(right.digest))
-    await repository.blob_put(right, Source(b"x" * 5000))
-    assert await pull(repository, right.digest) == b"x" * 5000
+    await refuse_wrong_bytes(repository)
 
 
 class _Stranger:
